@@ -72,7 +72,7 @@ impl<'a> Guards<'a> {
     pub(super) fn failing_addresses(&self) -> BTreeSet<IpAddr> {
         let fails = |member: &&Member| matches!(member.condition, Condition::Failing { .. });
         let failing = self.scene.members.iter().filter(fails).map(|member| member.address);
-        failing.filter(|address| !self.scene.journal.iter().any(|entry| entry.record.address == *address)).collect()
+        failing.filter(|address| self.of_address(*address).next().is_none()).collect()
     }
 
     /// The withdrawal of an address that is not in the journal; or, for each of its nodes that fail, why it stays. Nothing of
@@ -82,7 +82,7 @@ impl<'a> Guards<'a> {
             return Vec::new();
         }
         let judged = |node, verdict| Judged { node, address, verdict };
-        match self.withdraw(address, None) {
+        match self.withdraw(address) {
             Ok((change, node, ready)) => vec![judged(node, Verdict::Change { change, ready })],
             Err(why) => {
                 let nodes = self.failing_nodes(address).into_iter();
@@ -113,12 +113,12 @@ impl<'a> Guards<'a> {
     /// remembers how often it failed.
     fn in_dns(&self, entry: &Withdrawal) -> Verdict {
         let again = self.policy.mode != Mode::Off
-            && entry.failed > 0
+            && self.of_address(entry.record.address).any(|it| it.failed > 0)
             && matches!(self.common(entry.record.address), Some(Common::Failing { .. }));
         if !again {
             return Verdict::Close(entry.clone());
         }
-        match self.withdraw(entry.record.address, Some(entry)) {
+        match self.withdraw(entry.record.address) {
             Ok((change, _, ready)) => Verdict::Change { change, ready },
             Err(why) => Verdict::Hold(why),
         }
@@ -151,7 +151,7 @@ impl<'a> Guards<'a> {
         let Some(Common::Well { since }) = self.common(address) else { return Err(Hold::Shared) };
         // A node that was found well before its record was journalled has not proven itself since.
         let ready = self.has_lasted(since.max(entry.at.min(self.now)), self.policy.restore_after)?;
-        let ready = ready.max(self.backed_off(entry)?);
+        let ready = ready.max(self.backed_off(address)?);
         self.has_way_out()?;
         if records.all.is_empty() {
             return Err(Hold::NoRecords);
@@ -160,11 +160,11 @@ impl<'a> Guards<'a> {
     }
 
     /// The withdrawal of an address, for which node, and since when it could have been made.
-    fn withdraw(&self, address: IpAddr, entry: Option<&Withdrawal>) -> Result<(Change, NodeName, Timestamp), Hold> {
+    fn withdraw(&self, address: IpAddr) -> Result<(Change, NodeName, Timestamp), Hold> {
         let records = self.records.ok_or(Hold::Unread)?;
         let Some(Common::Failing { since }) = self.common(address) else { return Err(Hold::Shared) };
         let ready = self.has_lasted(since, self.policy.after)?;
-        let ready = entry.map_or(Ok(ready), |entry| Ok(ready.max(self.backed_off(entry)?)))?;
+        let ready = ready.max(self.backed_off(address)?);
         self.has_way_out()?;
         if is_proxied(&records.all) {
             return Err(Hold::Proxied);
@@ -226,10 +226,19 @@ impl<'a> Guards<'a> {
         if ready > self.now { Err(Hold::Until(ready)) } else { Ok(ready) }
     }
 
-    fn backed_off(&self, entry: &Withdrawal) -> Result<Timestamp, Hold> {
-        let last = entry.attempted_at.unwrap_or(entry.at).min(self.now);
-        let again = if entry.failed == 0 { last } else { backoff::address_record(last, entry.failed) };
+    /// Since when an address may be tried again. A marker may have brought a second entry of it.
+    fn backed_off(&self, address: IpAddr) -> Result<Timestamp, Hold> {
+        let failed = self.of_address(address).filter(|entry| entry.failed > 0);
+        let again = failed.map(|entry| {
+            let last = entry.attempted_at.unwrap_or(entry.at).min(self.now);
+            backoff::address_record(last, entry.failed)
+        });
+        let again = again.max().unwrap_or(Timestamp::MIN);
         if again > self.now { Err(Hold::BackOff(again)) } else { Ok(again) }
+    }
+
+    fn of_address(&self, address: IpAddr) -> impl Iterator<Item = &'a Withdrawal> {
+        self.scene.journal.iter().filter(move |entry| entry.record.address == address)
     }
 
     fn has_way_out(&self) -> Result<(), Hold> {

@@ -145,3 +145,19 @@ fn what_another_removed_while_certd_removed_nothing_does_not_come_back() {
         assert_eq!(lately.held(), Hold::Unsettled(NOW + mins(1)));
     }
 }
+
+#[test]
+fn a_second_entry_of_an_address_which_a_marker_brought_is_one_with_the_first() {
+    let marked = Withdrawal { attempted_at: None, ..entry(1) };
+    let tried = |minutes| vec![marked.clone(), failed(1, minutes, 3)];
+    let out = |minutes| Case::out(WELL).with(|case| case.journal = tried(minutes)).decide();
+    let next = Hold::Interval(NOW + mins(5));
+    assert_eq!(out(20), [Decision::Do(Change::Restore(marked.clone())), hold(1, next.clone())]);
+    let later = hold(1, Hold::BackOff(NOW + mins(5)));
+    assert_eq!(out(10), [later.clone(), later.clone()]);
+    let shown = |minutes| Case::new().with(|case| case.journal = tried(minutes)).decide();
+    assert_eq!(shown(20), [Decision::Do(withdraws(1)), hold(1, next)]);
+    assert_eq!(shown(10), [later.clone(), later]);
+    let back = Case::new().with(|case| case.journal = tried(10)).with(|case| case.members[0].condition = WELL);
+    assert_eq!(back.decide(), tried(10).into_iter().map(Decision::Close).collect::<Vec<_>>());
+}
