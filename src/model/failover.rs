@@ -64,9 +64,24 @@ pub struct Withdrawal {
     pub at: Timestamp,
     /// Escaped.
     pub why: String,
-    /// The last attempt to withdraw or to restore it, and how many have failed in a row.
+    /// The last attempt to withdraw or to restore it, and how many have failed in a row. An attempt counts as failed until it
+    /// is known to be done: after a crash or a lost answer nobody knows.
     #[serde(default)]
     pub attempted_at: Option<Timestamp>,
     #[serde(default)]
     pub failed: u32,
+    /// The only attempt to withdraw it found it changed: certd has removed nothing.
+    #[serde(default)]
+    pub untouched: bool,
+}
+
+impl Withdrawal {
+    /// Makes now of what lies in the future, which a clock that was set back leaves behind. An instant in the future counts as
+    /// now; if it is not stored so, each look begins the wait anew. Returns whether anything changed.
+    pub fn clamp(&mut self, now: Timestamp) -> bool {
+        let before = (self.at, self.attempted_at);
+        self.at = self.at.min(now);
+        self.attempted_at = self.attempted_at.map(|at| at.min(now));
+        before != (self.at, self.attempted_at)
+    }
 }
