@@ -57,9 +57,7 @@ fn failover(config: &Config) -> Vec<String> {
     }
     let here = |host: &Host| match host {
         Host::Ip(core::net::IpAddr::V4(ip)) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
-        Host::Ip(core::net::IpAddr::V6(ip)) => {
-            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
-        }
+        Host::Ip(core::net::IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
         Host::Name(_) => false,
     };
     let witnesses = config.witnesses();
@@ -88,7 +86,8 @@ fn of_certificate(config: &Config, certificate: &Certificate) -> Vec<String> {
             format!("Write min_records = {}, if one node bears the load of all", nodes - 1)
         };
         let nodes = if nodes == 1 { "its one node".to_owned() } else { format!("its {nodes} nodes") };
-        sentences.push(format!("{name}: failover never withdraws a record, since {least} of {nodes} have to stay. {write}"));
+        sentences
+            .push(format!("{name}: failover never withdraws a record, since {least} of {nodes} have to stay. {write}"));
     }
     let healths = certificate.nodes.iter().filter_map(|node| config.health(certificate, config.node(node)?));
     let slowest = healths.map(|health| (health.interval * health.fall, health.interval, health.fall)).max();

@@ -3,8 +3,8 @@
 //! The order is what keeps a record from being lost: journal, marker, withdrawal, note; and restoring, the journal's end, the
 //! marker's removal. After a crash anywhere between two of them the next step goes on by what it finds.
 
+use core::net::IpAddr;
 use core::time::Duration;
-use std::net::IpAddr;
 
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -47,8 +47,6 @@ pub(crate) struct Step {
     pub(crate) made: Option<(Change, Made)>,
     /// What failed beside the change.
     pub(crate) findings: Vec<Finding>,
-    /// Another process is at work on the journal: nothing was done.
-    pub(crate) locked: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +65,7 @@ pub(crate) struct Situation<'a> {
 }
 
 impl Place<'_> {
-    /// `why`: the reason of a withdrawal, escaped.
+    /// The caller holds the lock of the withdrawals. `why`: the reason of a withdrawal, escaped.
     ///
     /// # Errors
     /// The journal cannot be read or written: nothing was asked of the provider that is not in it.
@@ -77,7 +75,6 @@ impl Place<'_> {
         why: impl Fn(&Change) -> String,
         now: Timestamp,
     ) -> Result<Step, StoreError> {
-        let Some(_lock) = self.store.lock_withdrawals()? else { return Ok(Step { locked: true, ..Step::default() }) };
         let mut step = Step::default();
         let (mut all, last_change) = self.journal()?;
         match self.read(now).await {
@@ -153,7 +150,7 @@ impl Place<'_> {
         let Markers { rebuilt, stale, unbelieved, unmarked } = settled;
         all.extend(rebuilt);
         self.store.keep_withdrawals(&before, all, now)?;
-        let mut findings: Vec<Finding> = unbelieved.iter().map(|marker| unbelieved_marker(self.owner, marker)).collect();
+        let mut findings: Vec<Finding> = unbelieved.iter().map(|marker| of_unbelieved(self.owner, marker)).collect();
         for entry in unmarked {
             findings.extend(self.mark(reading, &entry).await.err().map(|error| marker_failed(self.owner, &error)));
         }
@@ -227,7 +224,9 @@ impl Place<'_> {
         let address = entry.record.address;
         let mut values = vec![marker_of(entry).to_string()];
         let of_address = |text: &&String| Marker::parse(text).is_some_and(|marker| marker.address == address);
-        values.extend(reading.and_then(|reading| reading.texts.as_ref()).into_iter().flatten().filter(of_address).cloned());
+        values.extend(
+            reading.and_then(|reading| reading.texts.as_ref()).into_iter().flatten().filter(of_address).cloned(),
+        );
         values.sort();
         values.dedup();
         values
@@ -265,7 +264,7 @@ fn marker_of(entry: &Withdrawal) -> Marker {
     Marker::new(*address, *ttl, entry.at, &entry.node)
 }
 
-fn unread(owner: &str, error: &DnsError) -> Finding {
+pub(crate) fn unread(owner: &str, error: &DnsError) -> Finding {
     let cause = of_dns(owner, error);
     let what = format!("failover cannot read the records of {owner}: {}", cause.what);
     Finding::new(Code::FailoverUnread, owner, what, cause.next, cause.advice)
@@ -287,7 +286,7 @@ fn attempt_failed(change: &Change, address: IpAddr, error: &DnsError) -> Finding
     Finding::new(Code::FailoverFailed, owner, what, cause.next, cause.advice)
 }
 
-fn unbelieved_marker(owner: &str, marker: &Marker) -> Finding {
+pub(crate) fn of_unbelieved(owner: &str, marker: &Marker) -> Finding {
     let what = format!(
         "a TXT record at {} says that {} is withdrawn, which is no configured node's",
         marker_name(owner),

@@ -55,6 +55,13 @@ pub struct FailoverNotes {
     pub findings: Vec<Finding>,
 }
 
+/// What the state directory holds of failover.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverSeen {
+    pub withdrawn: Vec<Withdrawal>,
+    pub notes: Option<FailoverNotes>,
+}
+
 /// A journalled withdrawal that has not ended. It is on disk before the provider is asked: the record may still be in DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withdrawal {

@@ -85,7 +85,10 @@ mod tests {
             assert!(text.len() <= LONGEST && text.is_ascii(), "{text}");
         }
         assert_eq!(of("192.0.2.1", "a,b").node, None);
-        assert_eq!(Marker::new([192, 0, 2, 1].into(), u32::MAX, NOW, &NodeName::parse("one").unwrap()).ttl, LONGEST_TTL);
+        assert_eq!(
+            Marker::new([192, 0, 2, 1].into(), u32::MAX, NOW, &NodeName::parse("one").unwrap()).ttl,
+            LONGEST_TTL
+        );
     }
 
     #[test]

@@ -6,6 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::failover::Member;
 use crate::model::{AddressRecord, Marker, Withdrawal};
 
+/// The reason of an entry that was made from a marker.
+pub const FROM_A_MARKER: &str = "known by its marker in DNS alone: a comment and settings that the record had are lost";
+
 /// For so long a provider may go on showing what was before a change.
 const SETTLED: SignedDuration = SignedDuration::from_mins(5);
 /// Of one name; more nobody has made who has not made the zone.
@@ -72,7 +75,7 @@ fn rebuilt(owner: &str, marker: &Marker, member: &Member, now: Timestamp) -> Wit
         settings: String::new(),
         changed: String::new(),
     };
-    let why = "known by its marker in DNS alone: a comment and settings that the record had are lost".to_owned();
+    let why = FROM_A_MARKER.to_owned();
     let (node, at) = (member.node.clone(), marker.at.min(now));
     Withdrawal { node, record, at, why, attempted_at: None, failed: 0, untouched: false }
 }

@@ -40,7 +40,16 @@ impl Store {
 
     /// Blocks the thread until the lock is ours: a caller with a deadline runs it on a thread of its own.
     pub fn lock_wait(&self) -> Result<Lock, StoreError> {
-        let (mut file, path) = self.lock_file("lock")?;
+        self.lock_blocking("lock")
+    }
+
+    /// Of the withdrawals alone, in the same way.
+    pub fn lock_withdrawals_wait(&self) -> Result<Lock, StoreError> {
+        self.lock_blocking(WITHDRAWALS)
+    }
+
+    fn lock_blocking(&self, name: &str) -> Result<Lock, StoreError> {
+        let (mut file, path) = self.lock_file(name)?;
         loop {
             match Flock::lock(file, FlockArg::LockExclusive) {
                 Ok(file) => return Ok(Lock { _file: file }),

@@ -24,7 +24,11 @@ const LONG: u64 = 1024 * 1024;
 enum Line {
     Noted(Withdrawal),
     /// `name`: the record's owner.
-    Ended { name: String, address: IpAddr, at: Timestamp },
+    Ended {
+        name: String,
+        address: IpAddr,
+        at: Timestamp,
+    },
 }
 
 /// What the journal comes to.
@@ -67,7 +71,12 @@ impl Store {
     }
 
     /// Notes what is different in `after`, of one name. On disk before it returns.
-    pub fn keep_withdrawals(&self, before: &[Withdrawal], after: &[Withdrawal], at: Timestamp) -> Result<(), StoreError> {
+    pub fn keep_withdrawals(
+        &self,
+        before: &[Withdrawal],
+        after: &[Withdrawal],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
         let path = self.writable()?.join(FILE);
         let _one_at_a_time = lock(&self.appending);
         for withdrawal in after.iter().filter(|withdrawal| !before.contains(withdrawal)) {
@@ -149,7 +158,8 @@ mod tests {
         let (a, b) = (withdrawal("a.example.com", "192.0.2.1", 0), withdrawal("a.example.com", "2001:db8::1", 60));
         store.keep_withdrawals(&[], core::slice::from_ref(&a), NOW).unwrap();
         store.keep_withdrawals(core::slice::from_ref(&a), &[a.clone(), b.clone()], NOW).unwrap();
-        let tried = Withdrawal { attempted_at: Some(b.at + jiff::SignedDuration::from_secs(60)), failed: 1, ..b.clone() };
+        let tried =
+            Withdrawal { attempted_at: Some(b.at + jiff::SignedDuration::from_secs(60)), failed: 1, ..b.clone() };
         store.keep_withdrawals(&[a.clone(), b], &[a.clone(), tried.clone()], NOW).unwrap();
         let all = store.withdrawals().unwrap();
         assert_eq!(all.open, [a.clone(), tried.clone()]);

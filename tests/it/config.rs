@@ -224,7 +224,11 @@ fn failover_is_by_certificate_and_a_name_of_two_has_the_more_cautious_mode() {
         witnesses.iter().map(|(host, port)| format!("{host} {port}")).collect::<Vec<_>>()
     };
     assert_eq!(witness(&text), ["2001:db8::53 853"]);
-    assert_eq!(witness(&text.replace("witness = \"[2001:db8::53]:853\"\n", "")), ["198.51.100.7 443"], "the watched endpoint");
+    assert_eq!(
+        witness(&text.replace("witness = \"[2001:db8::53]:853\"\n", "")),
+        ["198.51.100.7 443"],
+        "the watched endpoint"
+    );
 }
 
 #[test]
@@ -239,7 +243,8 @@ fn failover_that_can_do_nothing_or_too_much_is_a_warning() {
         assert!(!warnings.is_empty() && warnings[0].starts_with(beginning), "{beginning}: {warnings:?}");
     };
     begins(warned("interval = \"1m\"", "interval = \"10s\""), "failover.interval is 10s: ");
-    let two = "a.example.com: failover never withdraws a record, since 2 of its 2 nodes have to stay. Write min_records = 1";
+    let two =
+        "a.example.com: failover never withdraws a record, since 2 of its 2 nodes have to stay. Write min_records = 1";
     begins(warned("min_records = 1", ""), two);
     begins(warned("min_records = 1", "min_records = 2"), two);
     begins(warned("[2001:db8::53]:853", "10.0.0.1:443"), "failover: every witness is in a private network");
