@@ -95,7 +95,10 @@ mod tests {
         let rows = [
             (AddressRecord { ttl: 60, ..read.clone() }, "had TTL 300 and has 60"),
             (AddressRecord { proxied: true, ..read.clone() }, "is proxied now"),
-            (AddressRecord { comment: Some("mine\n".to_owned()), ..read.clone() }, "has another comment: \"mine\\\\n\""),
+            (
+                AddressRecord { comment: Some("mine\n".to_owned()), ..read.clone() },
+                "has another comment: \"mine\\\\n\"",
+            ),
             (AddressRecord { settings: "{}".to_owned(), ..read.clone() }, "has other settings"),
             (AddressRecord { id: "2".to_owned(), ..read.clone() }, "was made anew"),
             (AddressRecord { changed: "2026".to_owned(), ..read.clone() }, "was changed at 2026"),

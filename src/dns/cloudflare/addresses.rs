@@ -124,7 +124,9 @@ impl Cloudflare {
             };
             match refusal {
                 refusal if refusal.may_have_happened() => {
-                    let Ok((_, now)) = self.read(&zone, &record.name).await else { return Err(in_zone(refusal, &zone)) };
+                    let Ok((_, now)) = self.read(&zone, &record.name).await else {
+                        return Err(in_zone(refusal, &zone));
+                    };
                     if !now.iter().any(|it| it.id == record.id) {
                         return Ok(Swap::Done);
                     }
@@ -318,9 +320,12 @@ mod tests {
             read(&json!({"id": id, "type": kind, "name": "a.example", "content": content, "ttl": ttl}).to_string())
         };
         assert!(record("1", "A", "192.0.2.1", 60).is_ok());
-        for (id, kind, content, ttl) in
-            [("1", "A", "2001:db8::1", 60), ("1", "A", "host", 60), ("../1", "A", "192.0.2.1", 60), ("1", "A", "192.0.2.1", 0)]
-        {
+        for (id, kind, content, ttl) in [
+            ("1", "A", "2001:db8::1", 60),
+            ("1", "A", "host", 60),
+            ("../1", "A", "192.0.2.1", 60),
+            ("1", "A", "192.0.2.1", 0),
+        ] {
             assert!(record(id, kind, content, ttl).is_err(), "{id} {kind} {content} {ttl}");
         }
     }

@@ -48,9 +48,7 @@ impl Rfc2136 {
 
     pub(super) async fn read_texts(&self, name: &str) -> Result<Vec<String>, DnsError> {
         let text = |record: Record| match record.data {
-            RData::TXT(txt) => {
-                Some(txt.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect::<String>())
-            }
+            RData::TXT(txt) => Some(txt.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect::<String>()),
             _ => None,
         };
         Ok(self.rrset(&parse(name)?, RecordType::TXT).await?.into_iter().filter_map(text).collect())
