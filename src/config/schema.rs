@@ -154,6 +154,7 @@ fn dns_provider<const N: usize>(about: &str, more: [Key; N], required: &[&str]) 
             ("ttl", ttl, json!(UPDATE_TTL), "rfc2136: of the records, in seconds"),
             ("command", command(), NONE, "exec: absolute path of a program, and first arguments"),
             ("command_timeout", timeout, json!(PROGRAM_TIMEOUT), "exec: for one call, in seconds"),
+            ("addresses", flag(), json!(false), "exec: the program reads and changes address records, for failover"),
         ]
         .into_iter()
         .chain(more),

@@ -170,6 +170,8 @@ codes! {
     DnsSeveralZones = "dns-several-zones", Failure, Dns, "The DNS provider's token sees several zones of one name";
     DnsZoneStatus = "dns-zone-status", Warning, Dns, "A zone is paused, pending or moved at the DNS provider";
     DnsName = "dns-name", Failure, Dns, "DNS cannot hold this name";
+    DnsAddresses = "dns-addresses", Failure, Dns,
+        "The DNS provider changes no address records, or answers with its own addresses (proxied records)";
     DnsLookup = "dns-lookup", Failure, Dns, "The resolvers do not answer";
     DnsCnameLoop = "dns-cname-loop", Failure, Dns, "CNAMEs lead in a circle";
     DnsNoServers = "dns-no-servers", Failure, Dns, "The zone has no name server with an address";

@@ -44,6 +44,8 @@ impl AddressRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Swap {
     Done,
+    /// A record came back, and lacks what the text says: the API did not take it again, and the address counts for more.
+    DoneWithout(String),
     /// Another has changed them since: nothing was done. The text says what, escaped.
     Changed(String),
 }

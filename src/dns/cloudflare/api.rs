@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::complaint::Complaint;
@@ -47,6 +47,13 @@ pub(super) struct Api {
     /// The beginning of the token's SHA-256.
     digest: String,
     budget: Arc<Mutex<Budget>>,
+}
+
+/// What follows on a call without an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unanswered {
+    Repeat,
+    Return,
 }
 
 /// Why a call failed.
@@ -148,6 +155,18 @@ impl Api {
         envelope.result.ok_or_else(|| self.malformed(200, "a success without a result"))
     }
 
+    /// A change that is not repeated if no answer came, even if that could do no harm by itself: the caller looks whether it
+    /// was made.
+    pub(super) async fn once_only(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Map<String, Value>>,
+    ) -> Result<(), Refusal> {
+        let body = body.cloned().map(Value::Object);
+        self.calls::<Value>(method, path, &[], body.as_ref(), Unanswered::Return).await.map(drop)
+    }
+
     /// A call whose result does not matter, or that has none.
     pub(super) async fn done(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(), Refusal> {
         self.with_retries::<Value>(method, path, &[], body).await.map(drop)
@@ -161,6 +180,18 @@ impl Api {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Envelope<T>, Refusal> {
+        let unanswered = if method == Method::POST { Unanswered::Return } else { Unanswered::Repeat };
+        self.calls(method, path, query, body, unanswered).await
+    }
+
+    async fn calls<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+        unanswered: Unanswered,
+    ) -> Result<Envelope<T>, Refusal> {
         let mut pause = PAUSE;
         let mut attempt = 1;
         loop {
@@ -172,7 +203,7 @@ impl Api {
             let wait = match &refusal {
                 // `turn` waits until the API accepts calls again.
                 Refusal::Error { error: DnsError::Limited { .. }, .. } => Duration::ZERO,
-                _ if method != Method::POST && refusal.may_have_happened() => pause,
+                _ if unanswered == Unanswered::Repeat && refusal.may_have_happened() => pause,
                 _ => return Err(refusal),
             };
             if attempt == ATTEMPTS {
@@ -282,6 +313,11 @@ impl Api {
 impl Refusal {
     pub(super) fn has_code(&self, wanted: &[u64]) -> bool {
         matches!(self, Self::Error { codes, .. } if codes.iter().any(|code| wanted.contains(code)))
+    }
+
+    /// The API has something against the request's fields, and not against the token or the zone.
+    pub(super) fn is_about_the_body(&self) -> bool {
+        matches!(self, Self::Error { error: DnsError::Refused { .. }, status: 400 | 422, .. })
     }
 
     /// The call may have been carried out although it failed.

@@ -97,6 +97,7 @@ impl Code {
             Self::DnsNoZone | Self::DnsSeveralZones => "let the token have the zone, or write dns.zone_id",
             Self::DnsZoneStatus => "see the zone at the provider",
             Self::DnsName | Self::DnsCnameLoop => "correct the name, or its CNAMEs",
+            Self::DnsAddresses => "set the records to DNS only; see docs/dns.md for the providers that change them",
             Self::DnsNoServers => "see the zone's NS records and their addresses",
             Self::DnsLongAnswer => "remove what is not needed of the TXT records of that name",
             Self::DnsUpdateKeyFile
