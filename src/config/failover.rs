@@ -13,7 +13,7 @@ use super::defaults::{
 use super::error::ConfigErrors;
 use super::probe::one_of;
 use super::written::{Section, Spanned};
-use super::{Certificate, Config, Host, Nodes, Watch};
+use super::{Certificate, Config, Dns, Host, Nodes, Provider, Watch};
 use crate::cert::{CertName, DnsName};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +137,7 @@ impl FailoverSpec {
         certificates: &[Certificate],
         nodes: &Nodes,
         watches: &[Watch],
+        dns: Option<&Dns>,
         errors: &ConfigErrors<'_>,
     ) {
         let place = |certificate: &Certificate| {
@@ -154,6 +155,15 @@ impl FailoverSpec {
             if !has_health(certificate, nodes) {
                 let what = format!("{name} has no health check, by which a failing node would be known");
                 errors.at(at, what, "[health] with `path`; or failover = \"off\" at that certificate");
+            }
+            let cannot = |name: &&DnsName| {
+                let provider = dns.map(|dns| dns.provider_of(name.as_str()));
+                !name.is_wildcard() && matches!(provider, Some(Provider::Exec { addresses: false, .. }))
+            };
+            if let Some(own) = certificate.names.iter().find(cannot) {
+                let what = format!("the DNS provider of {own} makes TXT records alone");
+                let write = "addresses = true beside the program that has the tasks for address records (docs/dns.md)";
+                errors.at(at, what, format!("{write}; or failover = \"off\" at that certificate"));
             }
             if certificate.failover != FailoverMode::Act {
                 continue;

@@ -369,7 +369,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     let watches = watch::join(watches, &certificates, errors);
     let own_modes = failover::own_modes(&certificates);
     let (certificates, nodes, installs) = fleet::join(certificates, nodes, &defaults, errors);
-    failover.check(&own_modes, &certificates, &nodes, &watches, errors);
+    failover.check(&own_modes, &certificates, &nodes, &watches, dns.as_ref(), errors);
     let (acme, fallback) = acme?;
     Some(Config {
         state_dir: state_dir.unwrap_or_else(|| PathBuf::from(defaults::STATE_DIR)),
