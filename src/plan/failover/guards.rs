@@ -38,6 +38,7 @@ pub(super) struct Guards<'a> {
     now: Timestamp,
     /// Not too old.
     records: Option<&'a Records>,
+    /// Of the name or of its journal, and never in the future.
     last_change: Option<Timestamp>,
 }
 
@@ -95,7 +96,7 @@ impl<'a> Guards<'a> {
     pub(super) fn entry(&self, entry: &Withdrawal) -> Judged {
         let address = entry.record.address;
         let is_in_dns = self.records.is_some_and(|records| has(records, address));
-        let verdict = match self.settled(entry) {
+        let verdict = match self.settled() {
             Ok(()) if is_in_dns => self.in_dns(entry),
             Ok(()) if entry.untouched => Verdict::Close(entry.clone()),
             Err(unsettled) if (is_in_dns || entry.untouched) && self.policy.mode != Mode::Off => {
@@ -126,10 +127,9 @@ impl<'a> Guards<'a> {
 
     /// Whether the records show what came of the last attempt. A reading from the future is none to end an entry by: the clock
     /// was set back since, and it may be older than the attempt.
-    fn settled(&self, entry: &Withdrawal) -> Result<(), Hold> {
+    fn settled(&self) -> Result<(), Hold> {
         let read_at = self.records.ok_or(Hold::Unread)?.read_at;
-        let last = [Some(entry.at), entry.attempted_at, self.last_change].into_iter().flatten().max();
-        let settled = backoff::after(last.unwrap_or(entry.at).min(self.now), SETTLED);
+        let settled = backoff::after(self.last_change.unwrap_or(self.now), SETTLED);
         if read_at > self.now {
             return Err(Hold::Unread);
         }
@@ -187,7 +187,8 @@ impl<'a> Guards<'a> {
         if !shown.iter().any(is_well) {
             return Err(Hold::NobodyWell);
         }
-        let least = self.policy.min_records.unwrap_or(whole / 2 + 1).max(1);
+        // One that is well stays, whatever is configured.
+        let least = self.policy.min_records.unwrap_or(whole / 2 + 1);
         let stay = shown.iter().filter(|other| **other != address).count();
         if stay < least { Err(Hold::TooFew { stay, least }) } else { Ok(()) }
     }

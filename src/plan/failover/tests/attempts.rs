@@ -1,5 +1,7 @@
 //! What attempts leave in the journal.
 
+use core::slice;
+
 use super::*;
 use crate::model::Swap;
 
@@ -19,8 +21,8 @@ fn ended(journal: &[Withdrawal], change: &Change, answer: Option<&Swap>) -> Vec<
 fn an_attempt_counts_as_failed_until_it_is_known_to_be_done() {
     let noted = Withdrawal { at: NOW, attempted_at: Some(NOW), failed: 1, ..entry(1) };
     let changed = Swap::Changed("its TTL".to_owned());
-    assert_eq!(begun(&[], &withdraws(1)), [noted.clone()]);
-    assert_eq!(ended(&[], &withdraws(1), None), [noted.clone()]);
+    assert_eq!(begun(&[], &withdraws(1)), slice::from_ref(&noted));
+    assert_eq!(ended(&[], &withdraws(1), None), slice::from_ref(&noted));
     assert_eq!(ended(&[], &withdraws(1), Some(&Swap::Done)), [Withdrawal { failed: 0, ..noted.clone() }]);
     assert_eq!(ended(&[], &withdraws(1), Some(&changed)), [Withdrawal { untouched: true, ..noted.clone() }]);
     // The first attempt had no answer: perhaps it was done.

@@ -1,10 +1,12 @@
 //! Ten thousand random histories: no guard is broken, nothing is lost, and in quiet times everything happens in time.
 
+use std::collections::BTreeSet;
+
 use super::world::World;
 use super::*;
 
 const HISTORIES: u64 = 10_000;
-const MINUTES: usize = 40;
+const MINUTES: usize = 30;
 /// A return that failed is tried once an hour at the latest.
 const LONGEST: i64 = 75;
 
@@ -55,7 +57,7 @@ impl World {
             let family: Vec<&AddressRecord> =
                 self.dns.iter().filter(|record| record.address.is_ipv6() == address.is_ipv6()).collect();
             let out = self.journal.iter().filter(|entry| entry.record.address.is_ipv6() == address.is_ipv6()).count();
-            let distinct: std::collections::BTreeSet<IpAddr> = family.iter().map(|record| record.address).collect();
+            let distinct: BTreeSet<IpAddr> = family.iter().map(|record| record.address).collect();
             let stay = distinct.len().saturating_sub(1);
             let others = self.members.iter().any(|it| it.address != *address && distinct.contains(&it.address));
             let enough = match self.policy.min_records {
@@ -115,6 +117,6 @@ fn ten_thousand_histories_break_no_guard_lose_nothing_and_leave_nothing_waiting(
         assert!(ended.is_ok(), "in history {seed}");
     }
     let Seen { withdrawals, returns, closed, left, round_trips } = seen;
-    assert!(withdrawals > 10_000 && returns > 10_000 && closed > 1_000, "the histories hold something: {seen:?}");
-    assert!(left > 500 && round_trips > 4_000, "{seen:?}");
+    assert!(withdrawals > 8_000 && returns > 8_000 && closed > 1_000, "the histories hold something: {seen:?}");
+    assert!(left > 300 && round_trips > 4_000, "{seen:?}");
 }

@@ -34,7 +34,8 @@ pub(super) struct World {
     jumped: i64,
     /// What the provider shows, now and before.
     shown: [Vec<AddressRecord>; 2],
-    kept: Option<Records>,
+    /// When the last reading was, if it can be used again.
+    kept: Option<Timestamp>,
 }
 
 impl World {
@@ -112,7 +113,8 @@ impl World {
                 };
             }
         }
-        self.shown = [self.dns.clone(), core::mem::take(&mut self.shown[0])];
+        self.shown.swap(0, 1);
+        self.shown[0].clone_from(&self.dns);
         let (records, is_exact) = self.read();
         let (members, journal) = (&self.members[..], &self.journal[..]);
         let records = records.as_ref();
@@ -136,18 +138,18 @@ impl World {
 
     /// What is read; and whether it is all that is there.
     fn read(&mut self) -> (Option<Records>, bool) {
-        let anew = |all: &Vec<AddressRecord>, now| Some(Records { read_at: now, all: all.clone() });
+        let anew = |all: &Vec<AddressRecord>, read_at| Some(Records { read_at, all: all.clone() });
         let now = self.wall();
         // A view that is older than the clock makes it can be known by nothing.
         let steady = self.minute - self.jumped > 3;
         let (records, is_exact) = match self.draw.number(10) {
             _ if self.calm => (anew(&self.dns, now), true),
             0 => (None, false),
-            1 if steady => (self.kept.take(), false),
+            1 if steady => (self.kept.and_then(|read_at| anew(&self.shown[1], read_at)), false),
             2 | 3 if steady => (anew(&self.shown[1], now), false),
             _ => (anew(&self.dns, now), true),
         };
-        self.kept = records.clone().filter(|_| is_exact);
+        self.kept = is_exact.then_some(now);
         (records, is_exact)
     }
 
