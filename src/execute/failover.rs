@@ -52,6 +52,8 @@ pub(crate) struct Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
     Done,
+    /// What the record that came back lacks.
+    Without(String),
     /// Another has changed the records since they were read.
     Changed(String),
     Failed(Finding),
@@ -192,12 +194,12 @@ impl Place<'_> {
         journal::end(all, change, answer.as_ref().ok());
         self.store.keep_withdrawals(&before, all, now)?;
         Ok(match answer {
-            Ok(Swap::Done) => {
+            Ok(done @ (Swap::Done | Swap::DoneWithout(_))) => {
                 if let Change::Restore(entry) = change {
                     // One that stays is removed by a later step.
                     let _ = self.unmark(self.values(Some(reading), entry)).await;
                 }
-                Made::Done
+                if let Swap::DoneWithout(what) = done { Made::Without(what) } else { Made::Done }
             }
             Ok(Swap::Changed(what)) => Made::Changed(what),
             Err(error) => Made::Failed(attempt_failed(change, record.address, &error)),

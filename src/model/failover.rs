@@ -85,6 +85,11 @@ pub struct Withdrawal {
 }
 
 impl Withdrawal {
+    /// Whether the attempt to withdraw it has had an answer. Without one, or after a refusal, it may be in DNS.
+    pub fn is_done(&self) -> bool {
+        self.failed == 0 || self.attempted_at.is_some_and(|at| at > self.at)
+    }
+
     /// Makes now of what lies in the future, which a clock that was set back leaves behind. An instant in the future counts as
     /// now; if it is not stored so, each look begins the wait anew. Returns whether anything changed.
     pub fn clamp(&mut self, now: Timestamp) -> bool {

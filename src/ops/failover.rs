@@ -202,8 +202,10 @@ async fn restore_one(
         place.close(Some(&reading), &mut all, entry, now).await?;
         return Ok(restored("in-dns", Vec::new()));
     }
+    let mut notes = Vec::new();
     match place.make(&reading, &mut all, &Change::Restore(entry.clone()), "", now).await? {
         Made::Done => {}
+        Made::Without(what) => notes.push(format!("it came back without {what}: set that by hand")),
         Made::Changed(what) => {
             let what = format!("{} of {} was not brought back: {what}", record.address, record.name);
             let next = "see the records (`certd dns status`), and run this again if it is still wanted";
@@ -211,7 +213,6 @@ async fn restore_one(
         }
         Made::Failed(finding) => return Err(finding),
     }
-    let mut notes = Vec::new();
     if entry.why == markers::FROM_A_MARKER {
         notes.push(format!("known by its TXT record alone: {}", "a comment and settings that it had are lost"));
     }

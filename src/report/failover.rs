@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cert::NodeName;
 use crate::config::{Config, FailoverMode};
-use crate::model::{Code, Finding, Health, Observed, Withdrawal};
+use crate::model::{AddressRecord, Code, Finding, Health, Observed, Withdrawal};
 use crate::plan::failover::{Change, Decision, Hold};
 use crate::plan::members::Refused;
 
@@ -49,7 +49,16 @@ pub(super) fn of_look(config: &Config, observed: &Observed, now: Timestamp) -> V
 }
 
 /// What a person should know of one name: what is withdrawn, what would be done, and what is not done though a node fails.
-pub(crate) fn findings(config: &Config, owner: &str, journal: &[Withdrawal], decisions: &[Decision]) -> Vec<Finding> {
+/// `shown`: the records, as far as they could be read.
+pub(crate) fn findings(
+    config: &Config,
+    owner: &str,
+    shown: Option<&[AddressRecord]>,
+    journal: &[Withdrawal],
+    decisions: &[Decision],
+) -> Vec<Finding> {
+    let is_shown = |address: IpAddr| shown.is_some_and(|all| all.iter().any(|record| record.address == address));
+    let is_out = |address: IpAddr| journal.iter().any(|entry| entry.record.address == address) && !is_shown(address);
     let held = |address: IpAddr| {
         decisions.iter().find_map(|decision| match decision {
             Decision::Hold { address: of, why, .. } if *of == address => Some(why),
@@ -57,15 +66,8 @@ pub(crate) fn findings(config: &Config, owner: &str, journal: &[Withdrawal], dec
         })
     };
     let mut findings = Vec::new();
-    for entry in journal {
-        let closes = |decision: &Decision| matches!(decision, Decision::Close(closed) if closed.record == entry.record);
-        let withdraws = |decision: &Decision| {
-            let (Decision::Do(change) | Decision::Advise(change)) = decision else { return false };
-            matches!(change, Change::Withdraw { record, .. } if record.address == entry.record.address)
-        };
-        if !decisions.iter().any(|decision| closes(decision) || withdraws(decision)) {
-            findings.push(of_entry(config, entry, held(entry.record.address)));
-        }
+    for entry in journal.iter().filter(|entry| is_out(entry.record.address)) {
+        findings.push(of_entry(config, entry, held(entry.record.address)));
     }
     for decision in decisions {
         match decision {
@@ -79,7 +81,7 @@ pub(crate) fn findings(config: &Config, owner: &str, journal: &[Withdrawal], dec
                 let next = format!("certd dns restore {owner} {}", entry.record.address);
                 findings.push(Finding::for_a_person(Code::FailoverAdvised, &entry.node, what, next));
             }
-            Decision::Hold { node, address, why } if !journal.iter().any(|entry| entry.record.address == *address) => {
+            Decision::Hold { node, address, why } if !is_out(*address) => {
                 let Some(next) = next_of(why) else { continue };
                 let what = format!("{address} of {owner} stays in DNS, though its node fails: {}", words(why));
                 findings.push(Finding::for_a_person(Code::FailoverHeld, node, what, next));
@@ -94,6 +96,11 @@ pub(crate) fn findings(config: &Config, owner: &str, journal: &[Withdrawal], dec
 fn of_entry(config: &Config, entry: &Withdrawal, hold: Option<&Hold>) -> Finding {
     let Withdrawal { node, record, at, why, failed, .. } = entry;
     let (owner, address) = (&record.name, record.address);
+    if !entry.is_done() {
+        let what = format!("{address} of {owner} was to be withdrawn {}, and is not known to be: {why}", minute(*at));
+        let next = "see whether it is in DNS, and what the provider said: `certd dns status`";
+        return Finding::for_a_person(Code::FailoverFailed, node, what, next);
+    }
     let mut what = format!("{address} of {owner} is withdrawn from DNS since {}: {why}", minute(*at));
     if *failed > 0 {
         what.push_str(&format!(" (the last attempts at a change failed: {failed})"));

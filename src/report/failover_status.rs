@@ -103,7 +103,7 @@ impl FailoverName {
             }
         };
         let records_of: Vec<FailoverRecord> = addresses.into_iter().map(record).collect();
-        said.extend(findings(config, owner, journal, decisions));
+        said.extend(findings(config, owner, records, journal, decisions));
         let (name, names, mode) = (owner.to_owned(), names.clone(), mode.as_str());
         Self { name, names, mode, read: records.is_some(), records: records_of, findings: said }
     }

@@ -57,7 +57,10 @@ pub(crate) fn note_refused(refused: &SharedRefused, report: Option<&Report>, now
     for certificate in report.iter().flat_map(|report| &report.certificates) {
         for node in &certificate.nodes {
             let is_refused = |verdict: &Verdict| {
-                matches!(verdict, Verdict::Expired | Verdict::NotYetValid | Verdict::WrongName | Verdict::Untrusted { .. })
+                matches!(
+                    verdict,
+                    Verdict::Expired | Verdict::NotYetValid | Verdict::WrongName | Verdict::Untrusted { .. }
+                )
             };
             for served in node.served.iter().filter(|served| is_refused(&served.verdict)) {
                 let Some(address) = served.address else { continue };
@@ -337,7 +340,7 @@ impl Failover {
         let mut findings = self.unlocated.clone();
         for (owner, name) in &self.names {
             findings.extend(name.findings.iter().cloned());
-            findings.extend(words::findings(&self.config, owner, &name.journal, &name.decisions));
+            findings.extend(words::findings(&self.config, owner, name.shown(), &name.journal, &name.decisions));
         }
         findings
     }

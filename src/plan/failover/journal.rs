@@ -30,13 +30,13 @@ pub fn end(journal: &mut Vec<Withdrawal>, change: &Change, answer: Option<&Swap>
         (Change::Withdraw { record, .. }, Some(answer)) => {
             for entry in journal.iter_mut().filter(|entry| entry.record.address == record.address) {
                 match answer {
-                    Swap::Done => entry.failed = 0,
+                    Swap::Done | Swap::DoneWithout(_) => entry.failed = 0,
                     // An earlier attempt without an answer may have removed it.
                     Swap::Changed(_) => entry.untouched = entry.failed == 1,
                 }
             }
         }
-        (Change::Restore(restored), Some(Swap::Done)) => {
+        (Change::Restore(restored), Some(Swap::Done | Swap::DoneWithout(_))) => {
             journal.retain(|entry| entry.record.address != restored.record.address);
         }
         (Change::Restore(_), Some(Swap::Changed(_))) | (_, None) => {}

@@ -12,7 +12,8 @@ pub enum FailoverEvent {
         address: IpAddr,
         entry: Option<Withdrawal>,
     },
-    Restored(Withdrawal),
+    /// And what it lacks now.
+    Restored(Withdrawal, Option<String>),
     /// The record is in DNS by another's hand, or was never removed.
     Closed(Withdrawal),
     /// Another has changed the records since they were read: nothing was done.
@@ -42,12 +43,16 @@ impl fmt::Display for FailoverEvent {
                 write!(f, "failover: {address} of {owner} is withdrawn from DNS")?;
                 entry.iter().try_for_each(|entry| write!(f, ": {}: {}", entry.node, entry.why))
             }
-            Self::Restored(Withdrawal { node, record, .. }) => {
-                write!(f, "failover: {} of {} is in DNS again: {node} is well", record.address, record.name)
+            Self::Restored(Withdrawal { node, record, .. }, without) => {
+                write!(f, "failover: {} of {} is in DNS again: {node} is well", record.address, record.name)?;
+                without.iter().try_for_each(|what| write!(f, "; it came back without {what}: set that by hand"))
             }
             Self::Closed(Withdrawal { record, .. }) => {
                 let (address, owner) = (record.address, &record.name);
-                write!(f, "failover: {address} of {owner} is in DNS, or was never taken out: its entry in the journal ends")
+                write!(
+                    f,
+                    "failover: {address} of {owner} is in DNS, or was never taken out: its entry in the journal ends"
+                )
             }
             Self::Changed { owner, what } => write!(f, "failover: {owner}: nothing was changed: {what}"),
             Self::Found(finding) => write!(f, "failover: {}\n  next: {}", finding.named(), finding.next),

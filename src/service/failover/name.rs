@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::Config;
 use crate::context::{Context, clock, provider};
 use crate::execute::failover::{Made, Place, Reading, Situation, Step};
-use crate::model::{Finding, Health, Withdrawal};
+use crate::model::{AddressRecord, Finding, Health, Withdrawal};
 use crate::observe::failover::{Group, way_out};
 use crate::plan::failover::{Change, Condition, Decision, Member, Mode, Policy, Records, Scene, decide};
 use crate::plan::members::Refused;
@@ -70,6 +70,11 @@ impl Name {
         wants && !is_early
     }
 
+    /// As they were read last.
+    pub(super) fn shown(&self) -> Option<&[AddressRecord]> {
+        self.reading.as_ref().map(|reading| reading.records.all.as_slice())
+    }
+
     fn gap(&self, policy: &Policy) -> SignedDuration {
         let gap = (policy.interval / 10).clamp(SHORTEST, LONGEST);
         (gap * 2_i32.pow(self.failures.min(8))).min(BUSY.max(gap))
@@ -97,6 +102,9 @@ impl Name {
         if let Some((change, made)) = made {
             // What was read is no longer so.
             self.read_at = None;
+            if let (Some(reading), Change::Withdraw { record, .. }, Made::Done) = (&mut self.reading, &change, &made) {
+                reading.records.all.retain(|other| other.address != record.address);
+            }
             match made {
                 Made::Done => events.push(match &change {
                     Change::Withdraw { record, .. } => {
@@ -104,8 +112,13 @@ impl Name {
                         let entry = entry.cloned();
                         FailoverEvent::Withdrawn { owner: owner.to_owned(), address: record.address, entry }
                     }
-                    Change::Restore(entry) => FailoverEvent::Restored(entry.clone()),
+                    Change::Restore(entry) => FailoverEvent::Restored(entry.clone(), None),
                 }),
+                Made::Without(what) => {
+                    if let Change::Restore(entry) = &change {
+                        events.push(FailoverEvent::Restored(entry.clone(), Some(what)));
+                    }
+                }
                 Made::Changed(what) => events.push(FailoverEvent::Changed { owner: owner.to_owned(), what }),
                 Made::Failed(finding) => self.findings.push(finding),
             }
