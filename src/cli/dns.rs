@@ -16,7 +16,7 @@ use crate::ops::failover::Asked;
 use super::fault::Fault;
 use super::{Options, Output, output, progress, setup};
 
-/// Look at the DNS records of the certificates' names, and bring back what failover has withdrawn
+/// Look at DNS records, and bring back those that failover withdrew
 #[derive(Args)]
 pub(super) struct Dns {
     #[command(subcommand)]

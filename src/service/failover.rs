@@ -17,13 +17,13 @@ use crate::context::effect_failure::of_task;
 use crate::context::health::Healths;
 use crate::context::{Context, clock, progress, stopped};
 use crate::execute::failover::Step;
-use crate::model::{FailoverNotes, Finding, Health};
+use crate::model::{FailoverNotes, Finding, Health, Over};
 use crate::mutex::lock;
 use crate::observe::discover;
 use crate::observe::failover::{Group, groups, names};
 use crate::plan::members::{Known, Refused, members, policy};
 use crate::plan::schedule::jump;
-use crate::report::{Report, Verdict, failover as words};
+use crate::report::{Report, ServedReport, Verdict, failover as words};
 use crate::store::{Lock, Store, StoreError, Withdrawals};
 
 use super::events::FailoverEvent;
@@ -62,7 +62,9 @@ pub(crate) fn note_refused(refused: &SharedRefused, report: Option<&Report>, now
                     Verdict::Expired | Verdict::NotYetValid | Verdict::WrongName | Verdict::Untrusted { .. }
                 )
             };
-            for served in node.served.iter().filter(|served| is_refused(&served.verdict)) {
+            // What visitors of the name meet first: TLS from the first byte, over TCP.
+            let first = |served: &&ServedReport| served.over == Over::Tcp && served.starttls.is_none();
+            for served in node.served.iter().filter(first).filter(|served| is_refused(&served.verdict)) {
                 let Some(address) = served.address else { continue };
                 let key = (certificate.name.clone(), node.node.clone(), address.ip(), served.sni.clone());
                 let since = before.get(&key).copied().unwrap_or(now);
@@ -322,10 +324,8 @@ impl Failover {
         match ended {
             Ok((id, (owner, step))) => {
                 self.stepping.remove(&id);
-                let failed = step.as_ref().err().cloned();
                 let events = self.names.entry(owner.clone()).or_default().note(&owner, step);
                 events.into_iter().for_each(|event| self.tell(ServiceEvent::Failover(event)));
-                failed.into_iter().for_each(|failed| self.could_not(failed));
             }
             Err(error) => {
                 self.stepping.remove(&error.id());

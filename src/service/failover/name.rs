@@ -82,9 +82,13 @@ impl Name {
 
     /// What is to be said of a step.
     pub(super) fn note(&mut self, owner: &str, step: Result<Step, Finding>) -> Vec<FailoverEvent> {
-        let Ok(step) = step else {
-            self.failures = self.failures.saturating_add(1);
-            return Vec::new();
+        let step = match step {
+            Ok(step) => step,
+            Err(failure) => {
+                self.failures = self.failures.saturating_add(1);
+                self.findings = vec![failure];
+                return Vec::new();
+            }
         };
         let Step { reading, journal, decisions, made, findings } = step;
         self.failures = if reading.is_some() { 0 } else { self.failures.saturating_add(1) };
