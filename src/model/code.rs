@@ -227,6 +227,11 @@ codes! {
         "Every node that answers says that the backend does not (502, 504); no node is at fault";
     HealthUnknown = "health-unknown", Warning, Health, "This machine cannot check the health of a node";
     HealthHeaders = "health-headers", Warning, Configuration, "A file of header fields cannot be understood";
+    FailoverWithdrawn = "failover-withdrawn", Warning, Health, "Failover has withdrawn a failing node's record from DNS";
+    FailoverAdvised = "failover-advised", Warning, Health, "Failover would change a record, and only advises (`failover.mode`)";
+    FailoverHeld = "failover-held", Warning, Health, "A guard keeps a record of failover as it is, and a person has to look";
+    FailoverFailed = "failover-failed", Warning, Health, "A record could not be withdrawn or brought back";
+    FailoverUnread = "failover-unread", Warning, Health, "Failover cannot read the records of a name";
 
     SshRefused = "ssh-refused", Obstacle, Nodes, "The node refuses the connection";
     SshNoAnswer = "ssh-no-answer", Obstacle, Nodes, "The node does not answer";

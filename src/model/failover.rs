@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Finding;
 use crate::cert::NodeName;
 
 /// An A or AAAA record as the provider's API has it: enough to find it unchanged, and to make it anew as it was. Serialized
@@ -49,6 +50,20 @@ pub enum Swap {
     Changed(String),
 }
 
+/// What `certd run` last found to say of failover, for commands that only look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverNotes {
+    pub at: Timestamp,
+    pub findings: Vec<Finding>,
+}
+
+/// What the state directory holds of failover.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverSeen {
+    pub withdrawn: Vec<Withdrawal>,
+    pub notes: Option<FailoverNotes>,
+}
+
 /// A journalled withdrawal that has not ended. It is on disk before the provider is asked: the record may still be in DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withdrawal {
@@ -58,9 +73,24 @@ pub struct Withdrawal {
     pub at: Timestamp,
     /// Escaped.
     pub why: String,
-    /// The last attempt to withdraw or to restore it, and how many have failed in a row.
+    /// The last attempt to withdraw or to restore it, and how many have failed in a row. An attempt counts as failed until it
+    /// is known to be done: after a crash or a lost answer nobody knows.
     #[serde(default)]
     pub attempted_at: Option<Timestamp>,
     #[serde(default)]
     pub failed: u32,
+    /// The only attempt to withdraw it found it changed: certd has removed nothing.
+    #[serde(default)]
+    pub untouched: bool,
+}
+
+impl Withdrawal {
+    /// Makes now of what lies in the future, which a clock that was set back leaves behind. An instant in the future counts as
+    /// now; if it is not stored so, each look begins the wait anew. Returns whether anything changed.
+    pub fn clamp(&mut self, now: Timestamp) -> bool {
+        let before = (self.at, self.attempted_at);
+        self.at = self.at.min(now);
+        self.attempted_at = self.attempted_at.map(|at| at.min(now));
+        before != (self.at, self.attempted_at)
+    }
 }

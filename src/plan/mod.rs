@@ -19,6 +19,8 @@ pub mod hold;
 pub mod installs;
 pub mod inventory;
 pub mod ledger;
+pub mod markers;
+pub mod members;
 pub mod order;
 pub mod places;
 pub mod quic;

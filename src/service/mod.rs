@@ -4,6 +4,7 @@
 //! look is reported and retried; it does not end the service.
 
 mod events;
+mod failover;
 mod health;
 mod notify;
 mod work;
@@ -29,7 +30,7 @@ use crate::context::secrets::Secrets;
 use crate::context::{clock, progress, stopped};
 
 use events::Failures;
-pub use events::{HealthEvent, Place, ServiceEvent};
+pub use events::{FailoverEvent, HealthEvent, Place, ServiceEvent};
 pub use notify::Notify;
 use work::{Pass, lock, look};
 
@@ -66,6 +67,8 @@ pub struct Service {
     /// Filled beside all this, while it runs.
     healths: Healths,
     health_inputs: watch::Sender<health::Inputs>,
+    /// Certificates that visitors refuse, for failover.
+    refused: failover::SharedRefused,
 }
 
 /// What it remembers from one wake-up to the next.
@@ -122,6 +125,7 @@ impl Service {
             memory,
             healths,
             health_inputs,
+            refused: Arc::default(),
         }
     }
 
@@ -135,7 +139,10 @@ impl Service {
         (self.memory.schedule, self.memory.seed) = (ScheduleState::new(clock::now(), state.last_pass), state.seed);
         self.healths = health::remembered(&store);
         let (inputs, hooks, stop) = (self.health_inputs.subscribe(), Arc::clone(&self.hooks), self.stop.clone());
-        let checks = tokio::spawn(health::watch(inputs, self.healths.clone(), hooks, stop));
+        let (healths, refused) = (self.healths.clone(), Arc::clone(&self.refused));
+        let failover = failover::watch(inputs.clone(), healths.clone(), refused, Arc::clone(&hooks), stop.clone());
+        let failover = tokio::spawn(failover);
+        let checks = tokio::spawn(health::watch(inputs, healths, hooks, stop));
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
         self.tell(ServiceEvent::Started { certificates, nodes });
         self.notify.ready();
@@ -164,7 +171,7 @@ impl Service {
             }
         }
         // What it knows is written.
-        let _ = timeout(HEALTH_ENDS, checks).await;
+        let _ = timeout(HEALTH_ENDS, futures_util::future::join(checks, failover)).await;
         self.notify.stopping();
         self.tell(ServiceEvent::Stopping);
         Ok(())
@@ -259,6 +266,7 @@ impl Service {
             (Some(_), None) => self.tell(ServiceEvent::DoubtEnded),
             _ => {}
         }
+        failover::note_refused(&self.refused, doubt.is_none().then_some(report), report.at);
         self.memory.doubt = doubt;
         if self.memory.doubt.is_none() {
             let verdicts = events::verdicts(report);

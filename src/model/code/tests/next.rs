@@ -131,6 +131,15 @@ impl Code {
             Self::HealthStatus | Self::HealthBody => "see the server's log on the node, and what stands behind it",
             Self::HealthBackend => "see the backend, and the way to it; no node needs a change",
             Self::HealthUnknown => "give this machine a way to the node",
+            Self::FailoverWithdrawn => "mend the node: its record comes back by itself; `certd dns status` shows more",
+            Self::FailoverAdvised => {
+                "mend the node, or remove its record by hand; with failover.mode = \"act\" certd does it"
+            }
+            Self::FailoverHeld => "read the sentence, which names the guard; `certd dns status` shows all records",
+            Self::FailoverFailed => "read the provider's words; certd tries again by itself",
+            Self::FailoverUnread => {
+                "give the DNS provider's token the zone, or switch failover off for the certificate"
+            }
             Self::HealthHeaders => "write a line `Name: value` for each field",
             Self::SshRefused | Self::SshNoAnswer | Self::SshUnreachable | Self::SshHandshake | Self::SshFarSide => {
                 "see that sshd runs on the node, and that this machine reaches it"
