@@ -9,6 +9,7 @@ mod api;
 mod complaint;
 mod limit;
 mod records;
+mod refusal;
 mod token;
 mod zones;
 

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use super::Cloudflare;
-use super::api::{ATTEMPTS, PAUSE, Refusal, segment};
+use super::api::{ATTEMPTS, PAUSE, segment};
 use super::records::{ALREADY_THERE, GONE, content};
+use super::refusal::Refusal;
 use super::zones::ascii;
 use crate::dns::address_set::{difference, has, not_to_restore, not_to_withdraw};
 use crate::dns::{DnsError, Zone};

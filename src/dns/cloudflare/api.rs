@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::complaint::Complaint;
 use super::limit::{self, Budget};
+use super::refusal::Refusal;
 use crate::cert::Fingerprint;
 use crate::config::Proxy;
 use crate::dns::DnsError;
@@ -54,18 +55,6 @@ pub(super) struct Api {
 enum Unanswered {
     Repeat,
     Return,
-}
-
-/// Why a call failed.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// It is unknown whether the call was carried out.
-    NoAnswer(DnsError),
-    Error {
-        error: DnsError,
-        codes: Vec<u64>,
-        status: u16,
-    },
 }
 
 /// https://developers.cloudflare.com/fundamentals/api/reference/responses/ — `success: false` can come with status 200.
@@ -307,33 +296,6 @@ impl Api {
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
         lock(&self.budget)
-    }
-}
-
-impl Refusal {
-    pub(super) fn has_code(&self, wanted: &[u64]) -> bool {
-        matches!(self, Self::Error { codes, .. } if codes.iter().any(|code| wanted.contains(code)))
-    }
-
-    /// The API has something against the request's fields, and not against the token or the zone.
-    pub(super) fn is_about_the_body(&self) -> bool {
-        matches!(self, Self::Error { error: DnsError::Refused { .. }, status: 400 | 422, .. })
-    }
-
-    /// The call may have been carried out although it failed.
-    pub(super) fn may_have_happened(&self) -> bool {
-        match self {
-            Self::NoAnswer(_) => true,
-            Self::Error { error, status, .. } => *status >= 500 || matches!(error, DnsError::MalformedResponse { .. }),
-        }
-    }
-}
-
-impl From<Refusal> for DnsError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NoAnswer(error) | Refusal::Error { error, .. } => error,
-        }
     }
 }
 

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::Cloudflare;
-use super::api::{ATTEMPTS, PAUSE, Refusal, segment};
+use super::api::{ATTEMPTS, PAUSE, segment};
+use super::refusal::Refusal;
 use super::zones::ascii;
 use crate::dns::{DnsError, Handle, TxtRecord, Zone};
 

@@ -1,9 +1,10 @@
 //! Address records at the primary. A change is one UPDATE with the name's whole A and AAAA RRsets as prerequisites (RFC 2136
 //! section 2.4), so that the server itself compares and swaps.
 //!
-//! Prerequisites leave TTLs out, and an RRset has one (RFC 2181 section 5.2): BIND and PowerDNS give all of an RRset the TTL
-//! of a record that is added, Knot refuses another one. So the records are read again before each change, a TTL that is not as it was
-//! read counts as a change by another, and a record comes back with the TTL of its RRset. Its own it gets if it is the first.
+//! Prerequisites leave TTLs out, and an RRset has one TTL (RFC 2181 section 5.2): BIND, Knot and PowerDNS give the whole
+//! RRset that of a record that is added. So the records are read again before each change, a TTL that is not as it was read
+//! counts as a change by another, and a record comes back with the TTL that its RRset has by then. It gets its own only if
+//! it is the first.
 
 use core::net::IpAddr;
 

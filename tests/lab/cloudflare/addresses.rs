@@ -62,6 +62,8 @@ impl Scene {
     }
 }
 
+type Change = fn(&Scene);
+
 fn of(all: &[AddressRecord], address: &str) -> AddressRecord {
     all.iter().find(|record| record.address.to_string() == address).expect("it was read").clone()
 }
@@ -92,18 +94,18 @@ fn a_record_is_withdrawn_and_comes_back_with_all_that_it_had() {
 
 #[test]
 fn what_was_changed_since_it_was_read_stays_and_is_named() {
-    let changes: [(&str, &dyn Fn(&Scene)); 5] = [
-        ("192.0.2.1 had TTL 120 and has 300", &|scene| scene.edit("192.0.2.1", |record| record.ttl = 300)),
-        ("192.0.2.2 has another comment: \"mine\"", &|scene| {
+    let changes: [(&str, Change); 5] = [
+        ("192.0.2.1 had TTL 120 and has 300", |scene| scene.edit("192.0.2.1", |record| record.ttl = 300)),
+        ("192.0.2.2 has another comment: \"mine\"", |scene| {
             scene.edit("192.0.2.2", |record| record.comment = Some("mine".to_owned()));
         }),
-        ("192.0.2.1 is gone, 192.0.2.7 is new", &|scene| {
+        ("192.0.2.1 is gone, 192.0.2.7 is new", |scene| {
             scene.edit("192.0.2.1", |record| record.content = "192.0.2.7".to_owned());
         }),
-        ("192.0.2.2 is gone", &|scene| {
+        ("192.0.2.2 is gone", |scene| {
             scene.bench.lab.cloudflare.with(|account| account.records.retain(|it| it.content != "192.0.2.2"));
         }),
-        ("192.0.2.8 is new", &|scene| {
+        ("192.0.2.8 is new", |scene| {
             scene.bench.lab.cloudflare.add_address(SERVICE, "192.0.2.8".parse().unwrap(), false);
         }),
     ];
