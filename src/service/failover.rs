@@ -1,11 +1,13 @@
 //! Failover of `certd run`, beside health checks and passes, which never wait for it. At the pace of health checks it decides
 //! by what is known; the provider is asked only where something is to be done, and every few minutes while a node fails.
 
+mod budget;
 mod name;
+mod refused;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
@@ -17,20 +19,22 @@ use crate::context::effect_failure::of_task;
 use crate::context::health::Healths;
 use crate::context::{Context, clock, progress, stopped};
 use crate::execute::failover::Step;
-use crate::model::{FailoverNotes, Finding, Health, Over};
+use crate::model::{FailoverNotes, Finding, Health};
 use crate::mutex::lock;
 use crate::observe::discover;
 use crate::observe::failover::{Group, groups, names};
 use crate::plan::members::{Known, Refused, members, policy};
 use crate::plan::schedule::jump;
-use crate::report::{Report, ServedReport, Verdict, failover as words};
+use crate::report::failover as words;
 use crate::store::{Lock, Store, StoreError, Withdrawals};
 
 use super::events::FailoverEvent;
 use super::health::Inputs;
 use super::{Hooks, ServiceEvent};
 
+use budget::Budget;
 use name::{Name, Question, ask};
+pub(crate) use refused::{SharedRefused, note_refused};
 
 /// The pace of decisions: that of the fastest health check, and no slower than this.
 const SLOWEST: Duration = Duration::from_secs(30);
@@ -42,37 +46,6 @@ const SAVE: SignedDuration = SignedDuration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(60);
 /// For steps under way when certd ends. What is cut off is finished by the next start.
 const ENDS: Duration = Duration::from_secs(3);
-/// Calls of providers: Cloudflare takes 1,200 in five minutes, of which renewals need some.
-const MOST_CALLS: i64 = 300;
-const CALLS_A_SECOND: i64 = 2;
-const CALLS_OF_A_STEP: i64 = 6;
-
-/// What the service's looks have found that visitors refuse.
-pub(crate) type SharedRefused = Arc<Mutex<Refused>>;
-
-/// Takes in what a look or a pass has found. `None`: the clock is in doubt, and no date says anything.
-pub(crate) fn note_refused(refused: &SharedRefused, report: Option<&Report>, now: Timestamp) {
-    let mut all = lock(refused);
-    let before = core::mem::take(&mut *all);
-    for certificate in report.iter().flat_map(|report| &report.certificates) {
-        for node in &certificate.nodes {
-            let is_refused = |verdict: &Verdict| {
-                matches!(
-                    verdict,
-                    Verdict::Expired | Verdict::NotYetValid | Verdict::WrongName | Verdict::Untrusted { .. }
-                )
-            };
-            // What visitors of the name meet first: TLS from the first byte, over TCP.
-            let first = |served: &&ServedReport| served.over == Over::Tcp && served.starttls.is_none();
-            for served in node.served.iter().filter(first).filter(|served| is_refused(&served.verdict)) {
-                let Some(address) = served.address else { continue };
-                let key = (certificate.name.clone(), node.node.clone(), address.ip(), served.sni.clone());
-                let since = before.get(&key).copied().unwrap_or(now);
-                all.insert(key, since);
-            }
-        }
-    }
-}
 
 /// Until `stop`. A panic is reported, and ends no health check and no pass.
 pub(crate) async fn watch(
@@ -146,7 +119,7 @@ impl Failover {
             steps: JoinSet::new(),
             stepping: BTreeMap::new(),
             lock: Weak::new(),
-            calls: Budget { left: MOST_CALLS, at: passed },
+            calls: Budget::default(),
             begins: now,
             clocks: (now, passed),
             said: BTreeSet::new(),
@@ -290,7 +263,7 @@ impl Failover {
         let policy = policy(&self.config, group.mode);
         let name = self.names.entry(owner.clone()).or_default();
         let last_change = journal.last_change.get(&owner).copied();
-        if !name.asks(&policy, &members, &open, last_change, now) || !self.calls.take(CALLS_OF_A_STEP) {
+        if !name.asks(&policy, &members, &open, last_change, now) || !self.calls.take_step() {
             return;
         }
         let lock = match self.locked(&context.store) {
@@ -385,23 +358,5 @@ impl Failover {
 
     fn tell(&self, event: ServiceEvent) {
         (self.hooks.event)(&event);
-    }
-}
-
-/// Calls that may be made now.
-struct Budget {
-    left: i64,
-    at: SignedDuration,
-}
-
-impl Budget {
-    fn take(&mut self, calls: i64) -> bool {
-        let now = clock::monotonic();
-        let whole = (now - self.at).as_secs();
-        self.at += SignedDuration::from_secs(whole);
-        self.left = self.left.saturating_add(whole.saturating_mul(CALLS_A_SECOND)).min(MOST_CALLS);
-        let has = self.left >= calls;
-        self.left -= if has { calls } else { 0 };
-        has
     }
 }

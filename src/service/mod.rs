@@ -13,6 +13,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
@@ -32,6 +33,7 @@ use crate::context::{clock, progress, stopped};
 use events::Failures;
 pub use events::{FailoverEvent, HealthEvent, Place, ServiceEvent};
 pub use notify::Notify;
+use notify::beat;
 use work::{Pass, lock, look};
 
 /// From SIGTERM to the end of the process; a pass normally ends before it.
@@ -67,7 +69,6 @@ pub struct Service {
     /// Filled beside all this, while it runs.
     healths: Healths,
     health_inputs: watch::Sender<health::Inputs>,
-    /// Certificates that visitors refuse, for failover.
     refused: failover::SharedRefused,
 }
 
@@ -141,8 +142,8 @@ impl Service {
         let (inputs, hooks, stop) = (self.health_inputs.subscribe(), Arc::clone(&self.hooks), self.stop.clone());
         let (healths, refused) = (self.healths.clone(), Arc::clone(&self.refused));
         let failover = failover::watch(inputs.clone(), healths.clone(), refused, Arc::clone(&hooks), stop.clone());
-        let failover = tokio::spawn(failover);
-        let checks = tokio::spawn(health::watch(inputs, healths, hooks, stop));
+        let checks = health::watch(inputs, healths, hooks, stop);
+        let beside = join(tokio::spawn(failover), tokio::spawn(checks));
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
         self.tell(ServiceEvent::Started { certificates, nodes });
         self.notify.ready();
@@ -171,7 +172,7 @@ impl Service {
             }
         }
         // What it knows is written.
-        let _ = timeout(HEALTH_ENDS, futures_util::future::join(checks, failover)).await;
+        let _ = timeout(HEALTH_ENDS, beside).await;
         self.notify.stopping();
         self.tell(ServiceEvent::Stopping);
         Ok(())
@@ -388,16 +389,5 @@ impl Service {
                 Some(()) = self.hangup.recv() => self.reload(),
             }
         }
-    }
-}
-
-/// Notifies the watchdog from within the loop, so that a hung loop is noticed.
-async fn beat(pulse: &mut Option<Interval>, notify: &Notify) {
-    match pulse {
-        Some(pulse) => {
-            pulse.tick().await;
-            notify.alive();
-        }
-        None => core::future::pending().await,
     }
 }
