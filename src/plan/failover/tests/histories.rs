@@ -120,3 +120,26 @@ fn ten_thousand_histories_break_no_guard_lose_nothing_and_leave_nothing_waiting(
     assert!(withdrawals > 8_000 && returns > 8_000 && closed > 1_000, "the histories hold something: {seen:?}");
     assert!(left > 300 && round_trips > 4_000, "{seen:?}");
 }
+
+/// Five nodes, of which four fail, one after the other. The provider refuses the first for ever, and finds the third changed each
+/// time. Where the interval is longer than any back-off, both could be tried each time.
+#[test]
+fn a_withdrawal_that_is_refused_for_ever_does_not_keep_another_from_its_turn() {
+    for interval in [1, 10, 90] {
+        let mut world = World::new(0);
+        world.members = (1..=5).map(|number| member(number, WELL)).collect();
+        world.since = vec![0; 5];
+        world.dns = (1..=5).map(|number| record(ip(number))).collect();
+        (world.refused, world.stubborn) = (BTreeSet::from([ip(1)]), BTreeSet::from([ip(3)]));
+        (world.policy.interval, world.policy.min_records) = (mins(interval), Some(1));
+        world.calm_down();
+        for number in 0..4 {
+            world.set(number, Condition::Failing { since: world.wall() });
+            world.tick();
+        }
+        let gone = |world: &World| !world.shows(ip(2)) && !world.shows(ip(4));
+        assert!(world.wait(10 + 6 * interval, gone), "{interval}: {:?}", world.journal);
+        assert!(world.shows(ip(1)) && world.shows(ip(3)));
+        assert!(world.journal.iter().any(|entry| entry.record.address == ip(1) && entry.failed > 0));
+    }
+}
