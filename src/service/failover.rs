@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::config::{Config, FailoverMode};
@@ -76,6 +76,9 @@ struct Located {
     findings: Vec<Finding>,
 }
 
+/// The owner, and what its step has come to.
+type Stepped = (String, Result<Step, Finding>);
+
 struct Failover {
     inputs: watch::Receiver<Inputs>,
     healths: Healths,
@@ -87,7 +90,7 @@ struct Failover {
     names: BTreeMap<String, Name>,
     unlocated: Vec<Finding>,
     locating: JoinSet<Located>,
-    steps: JoinSet<(String, Result<Step, Finding>)>,
+    steps: JoinSet<Stepped>,
     /// By task: a panic loses its name's step alone.
     stepping: BTreeMap<Id, String>,
     /// One for all steps under way.
@@ -293,7 +296,7 @@ impl Failover {
         Ok(lock)
     }
 
-    fn note(&mut self, ended: Result<(Id, (String, Result<Step, Finding>)), tokio::task::JoinError>) {
+    fn note(&mut self, ended: Result<(Id, Stepped), JoinError>) {
         match ended {
             Ok((id, (owner, step))) => {
                 self.stepping.remove(&id);
