@@ -239,7 +239,7 @@ fn neither_a_dead_backend_nor_a_controller_that_is_cut_off_moves_anything_and_mo
 }
 
 #[test]
-fn what_is_withdrawn_survives_a_kill_and_an_empty_state_directory_and_comes_back_by_hand() {
+fn c23_what_is_withdrawn_survives_a_kill_and_an_empty_state_directory_and_comes_back_by_hand() {
     let mut scene = Scene::with_cloudflare();
     let address = scene.ip(0).to_string();
     scene.lab.cloudflare.with(|account| {
