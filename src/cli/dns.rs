@@ -1,13 +1,22 @@
+mod restore;
+mod status;
+
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 
+use crate::cert::DnsName;
+use crate::context::Context;
 use crate::context::secrets::NeededFor;
 use crate::model::{Depth, Scope};
+use crate::observe::failover::names;
 use crate::ops;
+use crate::ops::failover::Asked;
 
 use super::fault::Fault;
 use super::{Options, Output, output, progress, setup};
 
-/// Look at the DNS records of the certificates' names
+/// Look at DNS records, and bring back those that failover withdrew
 #[derive(Args)]
 pub(super) struct Dns {
     #[command(subcommand)]
@@ -17,6 +26,8 @@ pub(super) struct Dns {
 #[derive(Subcommand)]
 enum Command {
     Check(Check),
+    Status(status::Status),
+    Restore(restore::Restore),
 }
 
 /// Show every record of each name, how answers rotate, and what answers at each address
@@ -41,9 +52,42 @@ struct Check {
 
 impl Dns {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
-        let Command::Check(check) = &self.command;
-        check.run(options)
+        match &self.command {
+            Command::Check(check) => check.run(options),
+            Command::Status(status) => status.run(options),
+            Command::Restore(restore) => restore.run(options),
+        }
     }
+}
+
+/// Each is a name in DNS, a certificate's, or the owner of a withdrawn record; none: all.
+fn asked(context: &Context, called: &[String]) -> Result<Asked, Fault> {
+    let (config, all) = (&context.config, names(&context.config));
+    let journalled: BTreeSet<String> =
+        context.store.withdrawals()?.open.into_iter().map(|entry| entry.record.name).collect();
+    if called.is_empty() {
+        return Ok(Asked { names: all, owners: journalled });
+    }
+    let mut asked = Asked::default();
+    for name in called {
+        let in_dns = DnsName::parse(name).ok().filter(|name| all.contains_key(name));
+        let certificate = config.certificates.iter().find(|certificate| certificate.name.as_str() == name);
+        let names: Vec<&DnsName> = match (&in_dns, certificate) {
+            (Some(name), _) => vec![name],
+            (None, Some(certificate)) => certificate.names.iter().collect(),
+            (None, None) if journalled.contains(name) => {
+                asked.owners.insert(name.clone());
+                continue;
+            }
+            (None, None) => {
+                let known = all.keys().map(DnsName::as_str).chain(journalled.iter().map(String::as_str));
+                return Err(setup::unknown("name", name, known));
+            }
+        };
+        let of_these = all.iter().filter(|(name, _)| names.contains(name));
+        asked.names.extend(of_these.map(|(name, mode)| (name.clone(), *mode)));
+    }
+    Ok(asked)
 }
 
 impl Check {

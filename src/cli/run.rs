@@ -78,5 +78,6 @@ fn is_problem(event: &ServiceEvent) -> bool {
             | ServiceEvent::Doubt(_)
             | ServiceEvent::FilesKept(_)
             | ServiceEvent::Health(_)
+            | ServiceEvent::Failover(_)
     )
 }

@@ -141,7 +141,22 @@ fn proxy_of_environment() -> Result<Option<Proxy>, Fault> {
 
 /// Waits for the lock, at most `wait`.
 pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<Lock, Fault> {
-    if let Some(lock) = store.lock()? {
+    locked(store, wait, options, Store::lock, Store::lock_wait)
+}
+
+/// The same for that of failover's journal, which a pass does not hold.
+pub(super) fn lock_withdrawals(store: &Store, wait: Duration, options: &Options) -> Result<Lock, Fault> {
+    locked(store, wait, options, Store::lock_withdrawals, Store::lock_withdrawals_wait)
+}
+
+fn locked(
+    store: &Store,
+    wait: Duration,
+    options: &Options,
+    at_once: fn(&Store) -> Result<Option<Lock>, StoreError>,
+    blocking: fn(&Store) -> Result<Lock, StoreError>,
+) -> Result<Lock, Fault> {
+    if let Some(lock) = at_once(store)? {
         return Ok(lock);
     }
     let waited = format!("{} s", wait.as_secs());
@@ -151,7 +166,7 @@ pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<L
     // A blocked flock cannot be cancelled; its thread ends with the process.
     let (sender, receiver) = std::sync::mpsc::channel();
     let root = store.root().to_owned();
-    std::thread::spawn(move || sender.send(Store::open(&root).and_then(|store| store.lock_wait())));
+    std::thread::spawn(move || sender.send(Store::open(&root).and_then(|store| blocking(&store))));
     match receiver.recv_timeout(wait) {
         Ok(lock) => lock.map_err(Fault::from),
         Err(_) => Err(Fault::locked(&waited)),
@@ -297,7 +312,7 @@ pub(super) fn known(config: &Config, nodes: &BTreeSet<NodeName>) -> Result<(), F
     }
 }
 
-fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
+pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
     let known: Vec<&str> = known.collect();
     let near = config::nearest(name, &known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     let next = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

@@ -3,6 +3,7 @@
 use super::defaults::{FEW_NAMES, KEY_TYPE, LONGEST_NAME, MOST_NAMES, PROFILES_WITH_25_NAMES};
 use super::discover::DiscoverSpec;
 use super::error::ConfigErrors;
+use super::failover::{self, FailoverMode};
 use super::health::HealthLayer;
 use super::install::{Filled, InstallSpec};
 use super::value::word;
@@ -31,6 +32,7 @@ pub(super) struct CertificateSpec {
     pub(super) inventory: bool,
     pub(super) install: InstallSpec,
     pub(super) health: Option<HealthLayer>,
+    pub(super) failover: Option<Spanned<FailoverMode>>,
 }
 
 pub(super) const KEY_TYPES: [KeyType; 5] =
@@ -57,6 +59,7 @@ impl CertificateSpec {
         let inventory = section.boolean("inventory").unwrap_or(true);
         let install = InstallSpec::read(section.section_or_empty("install"));
         let health = HealthLayer::read(&mut section);
+        let failover = failover::own_mode(&mut section);
         let written_sni = probe(section.section_or_empty("probe"));
         section.finish();
 
@@ -105,6 +108,7 @@ impl CertificateSpec {
             inventory,
             install,
             health,
+            failover,
         }
     }
 

@@ -89,6 +89,21 @@ pub const MOST_HEALTH_ANSWERS: u32 = 100;
 /// Bytes of a path, and of a text in a body.
 pub const LONGEST_HEALTH_TEXT: usize = 1024;
 
+/// How long a node has to fail before its record is withdrawn: a restart and a short outage of the network are over by then.
+pub const FAILOVER_AFTER: SignedDuration = SignedDuration::from_mins(3);
+/// How long it has to be well before its record comes back. Longer: a node that flaps is worse than one that is out.
+pub const FAILOVER_RESTORE_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// From one change of a name's records to the next: by then the others have shown whether they bear the load, since most
+/// resolvers have learned of the change ([`LONGEST_TTL`]).
+pub const FAILOVER_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+pub const SHORTEST_FAILOVER: SignedDuration = SignedDuration::from_secs(1);
+pub const LONGEST_FAILOVER: SignedDuration = SignedDuration::from_hours(24);
+pub const MOST_RECORDS: usize = 1000;
+/// They are all asked at once.
+pub const MOST_WITNESSES: usize = 10;
+/// Port of HTTPS, which networks let out.
+pub const WITNESS_PORT: u16 = 443;
+
 /// Port of DNS (RFC 1035 section 4.2).
 pub const DNS_PORT: u16 = 53;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::certificate::CertificateSpec;
 use super::error::ConfigErrors;
+use super::failover::FailoverMode;
 use super::health::{self, Health, HealthLayer};
 use super::install::InstallSpec;
 use super::node::NodeSpec;
@@ -23,6 +24,7 @@ pub(super) struct Defaults {
     pub(super) probe: ProbeSpec,
     pub(super) windows: Windows,
     pub(super) health: Option<HealthLayer>,
+    pub(super) failover: FailoverMode,
 }
 
 /// Leaves out incomplete entries, for which an error was reported before.
@@ -77,6 +79,7 @@ pub(super) fn join(
             discover: discover.map(Arc::new),
             inventory: spec.inventory,
             health: health_of(spec, defaults),
+            failover: spec.failover.as_ref().map_or(defaults.failover, |own| own.value),
         })
     });
     let runtime_certificates = runtime_certificates.collect();

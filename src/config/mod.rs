@@ -11,6 +11,7 @@ mod discover;
 mod dns;
 pub mod draft;
 mod error;
+mod failover;
 mod fleet;
 mod forms;
 mod health;
@@ -49,6 +50,7 @@ use toml::de::DeTable;
 
 use certificate::CertificateSpec;
 use error::ConfigErrors;
+use failover::FailoverSpec;
 use fleet::Defaults;
 use install::InstallSpec;
 use node::NodeSpec;
@@ -61,6 +63,7 @@ pub use acme::ca_host;
 pub use discover::{Conflict, Discover, Families};
 pub use dns::{Dns, DnsSection, SilentServers, section_of};
 pub use error::ConfigError;
+pub use failover::{Failover, FailoverMode};
 pub use forms::{Forms, Pkcs12};
 pub use health::{Health, HealthLayer, HttpVersion};
 pub use host_key::{BadHostKey, HostKey, ssh_string};
@@ -104,6 +107,8 @@ pub struct Config {
     pub installs: Installs,
     /// Endpoints that certd monitors but does not manage.
     pub watches: Vec<Watch>,
+    /// For `certd run` and `certd dns` only.
+    pub failover: Failover,
 }
 
 #[derive(Clone, Debug)]
@@ -161,6 +166,8 @@ pub struct Certificate {
     pub inventory: bool,
     /// `None`: only where a node has one.
     pub health: Option<Health>,
+    /// Whether records of its names are withdrawn from DNS.
+    pub failover: FailoverMode,
 }
 
 impl Certificate {
@@ -343,12 +350,14 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     let network = network::read(file.section_or_empty("network"));
     let run = run::read(file.section_or_empty("run"));
     let (rollout, windows) = rollout::read(file.section_or_empty("rollout"));
+    let failover = FailoverSpec::read(file.section_or_empty("failover"));
     let defaults = Defaults {
         ssh: SshSpec::read(file.section_or_empty("ssh")),
         install: InstallSpec::read(file.section_or_empty("install")),
         probe: ProbeSpec::read(&mut file),
         windows: windows.unwrap_or_default(),
         health: HealthLayer::read(&mut file),
+        failover: failover.failover.mode,
     };
     file.required("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
     let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());
@@ -363,7 +372,9 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     file.finish();
 
     let watches = watch::join(watches, &certificates, errors);
+    let own_modes = failover::own_modes(&certificates);
     let (certificates, nodes, installs) = fleet::join(certificates, nodes, &defaults, errors);
+    failover.check(&own_modes, &certificates, &nodes, &watches, dns.as_ref(), errors);
     let (acme, fallback) = acme?;
     Some(Config {
         state_dir: state_dir.unwrap_or_else(|| PathBuf::from(defaults::STATE_DIR)),
@@ -378,6 +389,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
         nodes,
         installs,
         watches,
+        failover: failover.failover,
     })
 }
 

@@ -28,6 +28,8 @@ pub enum Provider {
     Exec {
         command: Vec<String>,
         timeout: Duration,
+        /// The program reads and changes address records, too.
+        addresses: bool,
     },
 }
 
@@ -88,7 +90,7 @@ impl TsigAlgorithm {
 pub(super) const PROVIDERS: [(&str, &[&str]); 3] = [
     ("cloudflare", &["token_file", "zone_id", "api_base"]),
     ("rfc2136", &["server", "key_file", "key_name", "algorithm", "zone", "ttl"]),
-    ("exec", &["command", "command_timeout"]),
+    ("exec", &["command", "command_timeout", "addresses"]),
 ];
 
 /// The keys that each provider's section has for itself.
@@ -156,7 +158,8 @@ fn exec(section: &mut Section<'_>) -> Option<Provider> {
     let command = section.strings("command").and_then(|argv| command(&argv, errors));
     let seconds = section.integer("command_timeout").and_then(|limit| seconds(&limit, LONGEST_PROGRAM_TIMEOUT, errors));
     let timeout = Duration::from_secs(seconds.unwrap_or(PROGRAM_TIMEOUT).into());
-    Some(Provider::Exec { command: command?, timeout })
+    let addresses = section.boolean("addresses").unwrap_or_default();
+    Some(Provider::Exec { command: command?, timeout, addresses })
 }
 
 /// Requires HTTPS, since every request holds the API token in a header.

@@ -2,6 +2,7 @@
 //! it is a mistake. `tests/it/schema.rs` holds its keys and defaults against the parser, which knows more: what several
 //! keys say together, and what a text has to look like.
 
+mod failover;
 mod handshakes;
 mod health;
 mod install;
@@ -18,6 +19,7 @@ use super::defaults::{
 use super::provider::PROVIDERS;
 use crate::cert::KeyType;
 
+use failover::failover;
 use handshakes::{probe, watch};
 use health::health;
 use install::install;
@@ -49,6 +51,7 @@ pub fn json_schema() -> Value {
                 NONE,
                 "Requests that each node has to answer; certificates and nodes may say otherwise",
             ),
+            ("failover", failover(), NONE, "What `certd run` does in DNS when a node fails"),
             ("certificate", list(certificate()), NONE, "Certificates, and their nodes"),
             ("node", list(node()), NONE, "Nodes that get certificates"),
             ("watch", list(watch()), NONE, "Endpoints that others keep, which are looked at and never changed"),
@@ -151,6 +154,7 @@ fn dns_provider<const N: usize>(about: &str, more: [Key; N], required: &[&str]) 
             ("ttl", ttl, json!(UPDATE_TTL), "rfc2136: of the records, in seconds"),
             ("command", command(), NONE, "exec: absolute path of a program, and first arguments"),
             ("command_timeout", timeout, json!(PROGRAM_TIMEOUT), "exec: for one call, in seconds"),
+            ("addresses", flag(), json!(false), "exec: the program reads and changes address records, for failover"),
         ]
         .into_iter()
         .chain(more),
@@ -275,6 +279,7 @@ fn certificate() -> Value {
             ("install", inherited(install()), NONE, "Of this certificate on every node"),
             ("probe", probe, NONE, "Names that handshakes ask for"),
             ("health", inherited(health()), NONE, "Requests that its nodes have to answer"),
+            ("failover", failover::mode(), NONE, "For its names; that of [failover] when left out"),
         ],
     )
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::defaults::LONGEST_TTL;
 use super::servers::Server;
-use super::{Config, Install, Windows};
+use super::{Certificate, Config, FailoverMode, Host, Install, Windows};
 use crate::cert::CertName;
 
 /// Nodes that are named, of those that a warning is about.
@@ -34,7 +35,73 @@ pub fn warnings(config: &Config) -> Vec<String> {
         let named: Vec<&str> = nodes.iter().take(NAMED).map(String::as_str).collect();
         format!("{certificate} on {}{more}: {sentence}", named.join(", "))
     };
-    found.into_iter().map(sentence).collect()
+    let mut sentences: Vec<String> = found.into_iter().map(sentence).collect();
+    if config.has_failover() {
+        sentences.extend(failover(config));
+    }
+    sentences
+}
+
+/// What makes failover do less, or more often, than somebody expects who wrote it.
+fn failover(config: &Config) -> Vec<String> {
+    let failover = &config.failover;
+    let mut sentences = Vec::new();
+    let ttl = i64::from(LONGEST_TTL);
+    if failover.interval.as_secs() < 60 {
+        sentences.push(format!(
+            "failover.interval is {:#}: resolvers go on using a record for its TTL, mostly {ttl} s, so that a second change \
+             comes before the first is felt. Write interval = \"{}m\"",
+            failover.interval,
+            ttl / 60
+        ));
+    }
+    let here = |host: &Host| match host {
+        Host::Ip(core::net::IpAddr::V4(ip)) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        Host::Ip(core::net::IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        Host::Name(_) => false,
+    };
+    let witnesses = config.witnesses();
+    if !witnesses.is_empty() && witnesses.iter().all(|(host, _)| here(host)) {
+        sentences.push(
+            "failover: every witness is in a private network, and answers when this machine is cut off from the internet. \
+             Write witness = [\"1.1.1.1:443\"], or another host that is as far away as visitors are"
+                .to_owned(),
+        );
+    }
+    let concerned = config.certificates.iter().filter(|certificate| certificate.failover != FailoverMode::Off);
+    for certificate in concerned.filter(|certificate| certificate.discover.is_none()) {
+        sentences.extend(of_certificate(config, certificate));
+    }
+    sentences
+}
+
+fn of_certificate(config: &Config, certificate: &Certificate) -> Vec<String> {
+    let (name, nodes, failover) = (&certificate.name, certificate.nodes.len(), &config.failover);
+    let mut sentences = Vec::new();
+    let least = failover.min_records.unwrap_or(nodes / 2 + 1);
+    if least >= nodes {
+        let write = if nodes < 2 {
+            "Write failover = \"off\" at the certificate".to_owned()
+        } else {
+            format!("Write min_records = {}, if one node bears the load of all", nodes - 1)
+        };
+        let nodes = if nodes == 1 { "its one node".to_owned() } else { format!("its {nodes} nodes") };
+        sentences
+            .push(format!("{name}: failover never withdraws a record, since {least} of {nodes} have to stay. {write}"));
+    }
+    let healths = certificate.nodes.iter().filter_map(|node| config.health(certificate, config.node(node)?));
+    let slowest = healths.map(|health| (health.interval * health.fall, health.interval, health.fall)).max();
+    if let Some((whole, interval, fall)) = slowest
+        && whole.as_secs() > u64::try_from(failover.after.as_secs()).unwrap_or_default()
+    {
+        sentences.push(format!(
+            "{name}: a node counts as failing after {fall} bad answers, one every {} s, which is later than failover.after \
+             ({:#}): the first of them counts, and the record is withdrawn with the last",
+            interval.as_secs(),
+            failover.after
+        ));
+    }
+    sentences
 }
 
 /// A named server, and rights by which its user certainly cannot read the key.

@@ -122,7 +122,10 @@ fn open(
             Cloudflare::new(settings).map(|it| Arc::new(it) as _)
         }
         config::Provider::Rfc2136(primary) => Rfc2136::new(primary, secret, clock::now).map(|it| Arc::new(it) as _),
-        config::Provider::Exec { command, timeout } => Ok(Arc::new(Exec::new(command, *timeout))),
+        config::Provider::Exec { command, timeout, addresses } => {
+            let exec = Exec::new(command, *timeout);
+            Ok(Arc::new(if *addresses { exec.with_addresses() } else { exec }))
+        }
     };
     provider.map_err(|error| of_dns(key(section, ""), &error.of_section(section)))
 }

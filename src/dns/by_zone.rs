@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::{DnsError, Handle, Provider, TxtRecord, Zone};
 use crate::config::{DnsSection, section_of};
-use crate::model::AtProvider;
+use crate::model::{AddressRecord, AtProvider, Swap};
 
 pub struct ByZone {
     /// Of all names that no section has.
@@ -87,6 +87,26 @@ impl Provider for ByZone {
         let (provider, named) = self.provider(self.section_of(name));
         provider.addresses(name).await.map_err(named)
     }
+
+    async fn address_records(&self, zone: &Zone, name: &str) -> Result<Vec<AddressRecord>, DnsError> {
+        let (provider, named) = self.provider(self.section_of(name));
+        provider.address_records(zone, name).await.map_err(named)
+    }
+
+    async fn withdraw(&self, zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        let (provider, named) = self.provider(self.section_of(&record.name));
+        provider.withdraw(zone, record, all).await.map_err(named)
+    }
+
+    async fn restore(&self, zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        let (provider, named) = self.provider(self.section_of(&record.name));
+        provider.restore(zone, record, all).await.map_err(named)
+    }
+
+    async fn texts(&self, zone: &Zone, name: &str) -> Result<Vec<String>, DnsError> {
+        let (provider, named) = self.provider(self.section_of(name));
+        provider.texts(zone, name).await.map_err(named)
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +157,8 @@ mod tests {
     }
 
     fn section(name: &str, zones: &[&str]) -> DnsSection {
-        let provider = crate::config::Provider::Exec { command: vec!["/hook".into()], timeout: Default::default() };
+        let (command, timeout) = (vec!["/hook".into()], Default::default());
+        let provider = crate::config::Provider::Exec { command, timeout, addresses: false };
         DnsSection { name: name.to_owned(), provider, zones: zones.iter().map(ToString::to_string).collect() }
     }
 

@@ -1,13 +1,15 @@
-//! Cloudflare's API: exactly the calls that TXT records take. The token is sent in one header, marked sensitive, and is
+//! Cloudflare's API: exactly the calls that TXT and address records take. The token is sent in one header, marked sensitive, and is
 //! part of no URL and no error.
 //!
 //! For each zone, an issuance takes three requests, however many names it has: find the zone, make one batch of records,
 //! remove one batch. With a known zone id it takes two.
 
+mod addresses;
 mod api;
 mod complaint;
 mod limit;
 mod records;
+mod refusal;
 mod token;
 mod zones;
 
@@ -21,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::{DnsError, Handle, Provider, TxtRecord, Zone};
 use crate::http::HttpOptions;
-use crate::model::{AtProvider, KnownToken, KnownZone};
+use crate::model::{AddressRecord, AtProvider, KnownToken, KnownZone, Swap};
 use api::{Api, segment};
 use zones::Zones;
 
@@ -121,7 +123,23 @@ impl Provider for Cloudflare {
 
     async fn addresses(&self, name: &str) -> Result<Vec<AtProvider>, DnsError> {
         let zone = self.zone(name, None).await?;
-        self.address_records(&zone, name).await
+        self.at_provider(&zone, name).await
+    }
+
+    async fn address_records(&self, zone: &Zone, name: &str) -> Result<Vec<AddressRecord>, DnsError> {
+        self.read(zone, name).await.map(|(_, records)| records)
+    }
+
+    async fn withdraw(&self, zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        self.take_out(zone, record, all).await
+    }
+
+    async fn restore(&self, zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        self.put_back(zone, record, all).await
+    }
+
+    async fn texts(&self, zone: &Zone, name: &str) -> Result<Vec<String>, DnsError> {
+        self.texts_at(zone, name).await
     }
 
     fn forget(&self, zone: &Zone) {

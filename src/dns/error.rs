@@ -1,5 +1,6 @@
-//! Errors of TXT records: at the provider's API, in lookups, in waiting for every server.
+//! Errors of DNS records: at the provider's API, in lookups, in waiting for every server.
 
+use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -56,6 +57,12 @@ pub enum DnsError {
     Update(#[from] UpdateError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// The provider makes and removes TXT records alone.
+    #[error("{name}: this DNS provider changes no address records")]
+    NoAddressRecords { name: String },
+    /// The provider answers with its own addresses, whatever the records are.
+    #[error("{name}: {address} is proxied at the DNS provider")]
+    Proxied { name: String, address: IpAddr },
     /// The provider's secret cannot be read.
     #[error("{}", .0.what)]
     Unread(Box<Finding>),
@@ -91,6 +98,7 @@ impl DnsError {
             Self::SeveralZones { .. } => Code::DnsSeveralZones,
             Self::Insecure | Self::Client { .. } => Code::DnsApiClient,
             Self::Name { .. } => Code::DnsName,
+            Self::NoAddressRecords { .. } | Self::Proxied { .. } => Code::DnsAddresses,
             Self::NoResolvers { .. } | Self::Lookup { .. } => Code::DnsLookup,
             Self::Loop { .. } => Code::DnsCnameLoop,
             Self::NoServers { .. } => Code::DnsNoServers,
@@ -149,6 +157,10 @@ impl DnsError {
             Self::Insecure => "write an https URL",
             Self::Client { .. } => "see `network.ca_file` (PEM) and `network.proxy`",
             Self::Name { .. } => "see `domains`",
+            Self::NoAddressRecords { .. } => "see docs/dns.md for the providers that failover works with",
+            Self::Proxied { .. } => {
+                "set all address records of the name to \"DNS only\", or leave failover to the provider's proxy"
+            }
             Self::NoResolvers { .. } => "write `dns.resolvers`",
             Self::Lookup { .. } => {
                 "see that this machine's resolvers (`dns.resolvers`) or the DoH servers (`dns.doh`) answer; certd tries again by itself"

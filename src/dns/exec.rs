@@ -6,11 +6,15 @@
 //! PROGRAM [ARGUMENT…] cleanup _acme-challenge.www.example.com. VALUE
 //! ```
 //!
+//! With `addresses = true` it has tasks for address records too (`addresses.rs`).
+//!
 //! The name is the end of the CNAMEs. Success is exit status 0. Calls are serialized: such programs read, change and write
 //! back, and are rarely safe to run concurrently.
 
+mod addresses;
 mod call;
 mod error;
+mod pipe;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -23,12 +27,16 @@ pub use error::ProgramError;
 
 use super::resolvers::parse;
 use super::{DnsError, Handle, Provider, TxtRecord, Zone};
+use crate::model::{AddressRecord, Swap};
+use addresses::Change;
 use call::Call;
 
 pub struct Exec {
     /// The program and its first arguments.
     command: Vec<String>,
     limit: Duration,
+    /// The program can read and change address records.
+    addresses: bool,
     one_at_a_time: Mutex<()>,
 }
 
@@ -50,7 +58,16 @@ impl Task {
 impl Exec {
     /// `command` must not be empty; `limit` holds for each call.
     pub fn new(command: &[String], limit: Duration) -> Self {
-        Self { command: command.to_vec(), limit, one_at_a_time: Mutex::default() }
+        Self { command: command.to_vec(), limit, addresses: false, one_at_a_time: Mutex::default() }
+    }
+
+    /// For a program that has the tasks for address records. Others may take an unknown task for `cleanup`.
+    pub fn with_addresses(self) -> Self {
+        Self { addresses: true, ..self }
+    }
+
+    fn has_addresses(&self, name: &str) -> Result<(), DnsError> {
+        if self.addresses { Ok(()) } else { Err(DnsError::NoAddressRecords { name: name.to_owned() }) }
     }
 
     /// One result for each record, in order. After a program could not be run, or did not end, it is not called for the
@@ -69,7 +86,7 @@ impl Exec {
                 (None, Err(error)) => Err(error),
                 (None, Ok(name)) => {
                     let arguments = [task.as_str(), &name, value];
-                    let call = Call { command: &self.command, arguments, limit: self.limit };
+                    let call = Call { command: &self.command, arguments: &arguments, limit: self.limit };
                     let done = call.run().await;
                     lasting = done.as_ref().err().filter(|error| error.affects_every_record()).cloned();
                     done.map_err(DnsError::from)
@@ -112,6 +129,30 @@ impl Provider for Exec {
 
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
         self.each(Task::Cleanup, handles.iter().map(|handle| (handle.name.as_str(), handle.value.as_str()))).await
+    }
+
+    async fn address_records(&self, _zone: &Zone, name: &str) -> Result<Vec<AddressRecord>, DnsError> {
+        self.has_addresses(name)?;
+        let _turn = self.one_at_a_time.lock().await;
+        self.read(name).await
+    }
+
+    async fn withdraw(&self, _zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        self.has_addresses(&record.name)?;
+        let _turn = self.one_at_a_time.lock().await;
+        self.change(Change::Withdraw, record, all).await
+    }
+
+    async fn restore(&self, _zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        self.has_addresses(&record.name)?;
+        let _turn = self.one_at_a_time.lock().await;
+        self.change(Change::Restore, record, all).await
+    }
+
+    async fn texts(&self, _zone: &Zone, name: &str) -> Result<Vec<String>, DnsError> {
+        self.has_addresses(name)?;
+        let _turn = self.one_at_a_time.lock().await;
+        self.read_texts(name).await
     }
 }
 

@@ -1,9 +1,10 @@
 //! TXT records for the CA's challenges: made and removed through a provider's API, and visible on every authoritative
-//! server before the CA is asked to validate.
+//! server before the CA is asked to validate. And the address records of services, which failover withdraws and restores.
 //!
 //! After an error no validation was attempted, or one of our records is left behind: the journal lists it, and a later run
 //! removes it.
 
+mod address_set;
 mod answer_size;
 mod by_zone;
 mod cloudflare;

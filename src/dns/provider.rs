@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::DnsError;
-use crate::model::{AtProvider, KnownToken, KnownZone};
+use crate::model::{AddressRecord, AtProvider, KnownToken, KnownZone, Swap};
 
 /// A zone at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,27 @@ pub trait Provider: Send + Sync {
     /// The address records (and CNAMEs) of a name at the provider; DNS may show others where it proxies.
     async fn addresses(&self, _name: &str) -> Result<Vec<AtProvider>, DnsError> {
         Ok(Vec::new())
+    }
+
+    /// The A and AAAA records of a name, as [`Self::withdraw`] and [`Self::restore`] change them; each of repeated ones.
+    /// Read anew, never from a cache.
+    async fn address_records(&self, _zone: &Zone, name: &str) -> Result<Vec<AddressRecord>, DnsError> {
+        Err(DnsError::NoAddressRecords { name: name.to_owned() })
+    }
+
+    /// Removes one record if the name's address records are still `all`, of which it is one.
+    async fn withdraw(&self, _zone: &Zone, record: &AddressRecord, _all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        Err(DnsError::NoAddressRecords { name: record.name.clone() })
+    }
+
+    /// Makes a record again as it was, if the name's address records are still `all`, which do not have its address.
+    async fn restore(&self, _zone: &Zone, record: &AddressRecord, _all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        Err(DnsError::NoAddressRecords { name: record.name.clone() })
+    }
+
+    /// The values of the TXT records of a name, as [`Self::publish`] makes and [`Self::remove`] removes them.
+    async fn texts(&self, _zone: &Zone, name: &str) -> Result<Vec<String>, DnsError> {
+        Err(DnsError::NoAddressRecords { name: name.to_owned() })
     }
 
     /// The token's status, queried when `known` is old or belongs to another token. `None`: unknown.

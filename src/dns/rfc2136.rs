@@ -4,6 +4,7 @@
 //! (sections 2.5.1 and 2.5.4: duplicates and missing records are "silently ignored"). A success counts only if the server
 //! signed it.
 
+mod addresses;
 mod error;
 mod exchange;
 mod key_file;
@@ -25,6 +26,7 @@ pub use error::UpdateError;
 use super::resolvers::parse;
 use super::{DnsError, Handle, Provider, TxtRecord, Zone};
 use crate::config;
+use crate::model::{AddressRecord, Swap};
 use crate::mutex::lock;
 use exchange::Primary;
 
@@ -174,6 +176,22 @@ impl Provider for Rfc2136 {
             places.into_iter().zip(gone).for_each(|(at, gone)| results[at] = gone);
         }
         results
+    }
+
+    async fn address_records(&self, _zone: &Zone, name: &str) -> Result<Vec<AddressRecord>, DnsError> {
+        self.read(name).await
+    }
+
+    async fn withdraw(&self, zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        self.take_out(zone, record, all).await
+    }
+
+    async fn restore(&self, zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        self.put_back(zone, record, all).await
+    }
+
+    async fn texts(&self, _zone: &Zone, name: &str) -> Result<Vec<String>, DnsError> {
+        self.read_texts(name).await
     }
 }
 

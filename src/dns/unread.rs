@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{DnsError, Handle, Provider, TxtRecord, Zone};
-use crate::model::Finding;
+use crate::model::{AddressRecord, Finding, Swap};
 
 pub struct Unread(pub Finding);
 
@@ -25,5 +25,21 @@ impl Provider for Unread {
 
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
         handles.iter().map(|_| Err(self.error())).collect()
+    }
+
+    async fn address_records(&self, _zone: &Zone, _name: &str) -> Result<Vec<AddressRecord>, DnsError> {
+        Err(self.error())
+    }
+
+    async fn withdraw(&self, _zone: &Zone, _record: &AddressRecord, _all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        Err(self.error())
+    }
+
+    async fn restore(&self, _zone: &Zone, _record: &AddressRecord, _all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        Err(self.error())
+    }
+
+    async fn texts(&self, _zone: &Zone, _name: &str) -> Result<Vec<String>, DnsError> {
+        Err(self.error())
     }
 }

@@ -1,6 +1,7 @@
 //! Carries out one step of the plan.
 
 pub mod deliver;
+pub(crate) mod failover;
 pub mod issue;
 pub mod rehearse;
 

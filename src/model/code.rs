@@ -170,6 +170,8 @@ codes! {
     DnsSeveralZones = "dns-several-zones", Failure, Dns, "The DNS provider's token sees several zones of one name";
     DnsZoneStatus = "dns-zone-status", Warning, Dns, "A zone is paused, pending or moved at the DNS provider";
     DnsName = "dns-name", Failure, Dns, "DNS cannot hold this name";
+    DnsAddresses = "dns-addresses", Failure, Dns,
+        "The DNS provider changes no address records, or answers with its own addresses (proxied records)";
     DnsLookup = "dns-lookup", Failure, Dns, "The resolvers do not answer";
     DnsCnameLoop = "dns-cname-loop", Failure, Dns, "CNAMEs lead in a circle";
     DnsNoServers = "dns-no-servers", Failure, Dns, "The zone has no name server with an address";
@@ -227,6 +229,11 @@ codes! {
         "No node takes a connection from this machine, which may be what is cut off";
     HealthUnknown = "health-unknown", Warning, Health, "This machine cannot check the health of a node";
     HealthHeaders = "health-headers", Warning, Configuration, "A file of header fields cannot be understood";
+    FailoverWithdrawn = "failover-withdrawn", Warning, Health, "Failover has withdrawn a failing node's record from DNS";
+    FailoverAdvised = "failover-advised", Warning, Health, "Failover would change a record, and only advises (`failover.mode`)";
+    FailoverHeld = "failover-held", Warning, Health, "A guard keeps a record of failover as it is, and a person has to look";
+    FailoverFailed = "failover-failed", Warning, Health, "A record could not be withdrawn or brought back";
+    FailoverUnread = "failover-unread", Warning, Health, "Failover cannot read the records of a name";
 
     SshRefused = "ssh-refused", Obstacle, Nodes, "The node refuses the connection";
     SshNoAnswer = "ssh-no-answer", Obstacle, Nodes, "The node does not answer";

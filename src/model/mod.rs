@@ -10,9 +10,11 @@ mod dialogue;
 mod disk;
 mod drift;
 mod exit;
+mod failover;
 mod finding;
 mod health;
 mod inventory;
+mod marker;
 mod persisted_state;
 mod probe_error;
 mod provider;
@@ -35,9 +37,11 @@ pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
 pub use disk::{AcmeClient, AtPath, Disk, Exposed, Found, Installed, Leftover, Looked, NodeClock, Renewal};
 pub use drift::{Compared, Drift};
 pub use exit::{Exit, worst};
+pub use failover::{AddressRecord, FailoverNotes, FailoverSeen, Swap, Withdrawal};
 pub use finding::{Advice, Area, Finding, Severity};
 pub use health::{Blame, Health, HealthAnswer, HealthPlace, HealthState};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, ServerAnswer};
+pub use marker::{Marker, marker_name};
 pub use persisted_state::{
     Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,
     Renumbered, Revoked, Unproven,
@@ -76,6 +80,9 @@ pub struct Observed {
     /// The health of nodes; empty: not asked for.
     #[serde(default)]
     pub health: Vec<Health>,
+    /// What failover has done.
+    #[serde(default)]
+    pub failover: FailoverSeen,
     /// Set when the CA answered in this pass.
     #[serde(default)]
     pub ca_clock: Option<CaClock>,

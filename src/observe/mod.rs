@@ -4,6 +4,7 @@ pub mod ari;
 pub mod discover;
 pub mod disks;
 pub mod dns;
+pub(crate) mod failover;
 pub(crate) mod health;
 pub mod revocations;
 pub mod route;
@@ -23,7 +24,7 @@ use crate::cert::CertName;
 use crate::config::{Certificate, Config};
 use crate::context::failure::of_damage;
 use crate::context::{Context, clock, provider};
-use crate::model::{Beside, Depth, Finding, Observed, Scope, Served};
+use crate::model::{Beside, Depth, FailoverNotes, FailoverSeen, Finding, Observed, Scope, Served};
 use crate::plan;
 use crate::report::Done;
 use crate::store::{Store, StoreError};
@@ -102,10 +103,22 @@ pub fn revocations(store: &Store, observed: &Observed) -> BTreeMap<CertName, Tim
 fn known(context: &Context, scope: Scope) -> Result<Observed, StoreError> {
     let store = &context.store;
     let mut observed = Observed { asked: scope, state: store.state()?, ledger: store.ledger()?, ..Observed::default() };
+    observed.failover = failover_seen(store);
     for certificate in wanted(&context.config, &observed.asked) {
         observed.store.insert(certificate.name.clone(), store.stored(&certificate.name)?);
     }
     Ok(observed)
+}
+
+/// A journal of failover that cannot be read is reported, and keeps no certificate from its renewal.
+fn failover_seen(store: &Store) -> FailoverSeen {
+    match store.withdrawals() {
+        Ok(all) => FailoverSeen { withdrawn: all.open, notes: store.failover_notes() },
+        Err(error) => {
+            let notes = FailoverNotes { at: clock::now(), findings: vec![error.into()] };
+            FailoverSeen { withdrawn: Vec::new(), notes: Some(notes) }
+        }
+    }
 }
 
 /// What each node serves, in the configuration's order, and what it has beside that.

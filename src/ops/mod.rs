@@ -3,6 +3,7 @@
 pub mod account;
 pub mod dns_check;
 pub mod doctor;
+pub mod failover;
 pub mod generations;
 pub mod import;
 pub mod init;

@@ -1,4 +1,4 @@
-//! How long to wait after failures. Two ladders: one for each CA, one for each node.
+//! How long to wait after failures. Three ladders: one for each CA, one for each node, one for each address record.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,6 +15,10 @@ const ROLLED_BACK_MINUTES: [i64; 3] = [10, 60, 6 * 60];
 /// Minutes after a node failed to answer, where one pass follows another (`run`): a node that returns is served
 /// quickly, and one that is gone for days costs six logins an hour.
 const NO_ANSWER_MINUTES: [i64; 4] = [1, 2, 5, 10];
+
+/// Minutes after a DNS provider failed to withdraw or to restore an address record. The first is long enough for its API to
+/// show what was done nevertheless; in the end one that refuses for ever is asked once an hour.
+const ADDRESS_RECORD_MINUTES: [i64; 4] = [2, 5, 15, 60];
 
 /// The longest Retry-After that is obeyed: Let's Encrypt's own limits ask for 34 hours at most (one certificate back
 /// for an exact name set).
@@ -74,6 +78,11 @@ pub fn delivery(attempts: &DeliveryAttempts, short_retries: bool) -> Timestamp {
 /// ladder. Otherwise nodes that refuse in turns would keep it waiting for ever.
 pub fn skipped(attempts: &DeliveryAttempts) -> Timestamp {
     after(attempts.last, SignedDuration::from_mins(step(&ROLLED_BACK_MINUTES, u32::MAX)))
+}
+
+/// When a withdrawal or a return that failed is tried again.
+pub fn address_record(last: Timestamp, failures: u32) -> Timestamp {
+    after(last, SignedDuration::from_mins(step(&ADDRESS_RECORD_MINUTES, failures)))
 }
 
 /// When a failed pass is tried again (a full disk, a state directory that cannot be read).

@@ -12,7 +12,7 @@ use crate::plan::{DeliveryWait, Plan, ServedBy, Wait, crls, hold, rehearsal, ren
 use super::words::{day, minute};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Origin, Report, SCHEMA,
-    ServedReport, Verdict, beside, disks, health, inventory, judge, this_machine, watched,
+    ServedReport, Verdict, WithdrawnReport, beside, disks, failover, health, inventory, judge, this_machine, watched,
 };
 
 /// What a pass did, by certificate and node. Empty for read-only commands.
@@ -61,12 +61,14 @@ pub fn build(
         disks: disks::reports(config, observed, &done.mended, !ran, now),
         inventory: inventory::reports(config, observed, now),
         health: health::reports(config, observed, now),
+        withdrawn: observed.failover.withdrawn.iter().map(WithdrawnReport::of).collect(),
         plan,
         failures: done.failures,
     };
     report.failures.extend(this_machine::findings(observed));
     report.failures.extend(health::cut_off(&mut report.health));
     report.failures.extend(clocks(observed, &done.clocks));
+    report.failures.extend(failover::of_look(config, observed, now));
     report.failures.extend(rehearsed(config, observed, now));
     report.conclude(ran);
     report

@@ -138,6 +138,7 @@ mod tests {
             watched: Vec::new(),
             inventory: Vec::new(),
             health: Vec::new(),
+            withdrawn: Vec::new(),
             disks: Vec::new(),
             plan: Plan { steps: vec![Step::Issue(Box::new(step))], ..Plan::default() },
             failures: Vec::new(),

@@ -1,14 +1,15 @@
 //! DNS compared with the nodes, by certificate and name.
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cert::{CertName, DnsName};
+use crate::cert::{CertName, DnsName, NodeName};
 use crate::config::Config;
-use crate::model::{Finding, Observed, Severity};
+use crate::model::{Finding, InDns, Inventory, Observed, Severity};
 use crate::plan::inventory::findings;
 
 use super::Style;
@@ -49,10 +50,28 @@ pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> V
             alias: look.alias.clone(),
             addresses: look.addresses(),
             ttl: look.ttl(),
-            findings: findings(config, certificate, inventory, look, now),
+            findings: findings(config, certificate, &without_withdrawn(inventory, observed, look), look, now),
         }));
     }
     reports
+}
+
+/// Without the nodes that failover has taken out of this name's records: that no record leads there is no news.
+fn without_withdrawn<'a>(inventory: &'a Inventory, observed: &Observed, look: &InDns) -> Cow<'a, Inventory> {
+    let owner = look.alias.as_deref().unwrap_or(look.name.as_str());
+    let shown = look.addresses();
+    let withdrawn = observed.failover.withdrawn.iter().filter(|entry| entry.record.name == owner);
+    let withdrawn = withdrawn.filter(|entry| !shown.contains(&entry.record.address));
+    let nodes: BTreeSet<&NodeName> = withdrawn.map(|entry| &entry.node).collect();
+    if nodes.is_empty() {
+        return Cow::Borrowed(inventory);
+    }
+    let mut inventory = inventory.clone();
+    inventory.nodes.retain(|node, at| {
+        let is_shown = at.as_ref().is_ok_and(|at| !at.is_disjoint(&shown));
+        is_shown || !nodes.contains(node)
+    });
+    Cow::Owned(inventory)
 }
 
 /// The findings only; a name without findings has no line. Ends with a newline, or is empty.

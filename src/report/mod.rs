@@ -6,6 +6,8 @@ mod disks;
 mod dns_check;
 pub mod doctor;
 mod exit;
+pub(crate) mod failover;
+mod failover_status;
 pub(crate) mod health;
 mod health_text;
 pub mod import;
@@ -35,6 +37,8 @@ pub use beside::{BesideReport, beside_text};
 pub use build::{Done, build};
 pub use disks::{DiskReport, DiskVerdict, disks_text};
 pub use dns_check::{DnsCheck, Stranger, dns_check};
+pub use failover::WithdrawnReport;
+pub use failover_status::{FailoverName, FailoverScene, FailoverStatus, Restored};
 pub use health::{HealthReport, HealthVerdict, NodeHealth};
 pub use inventory::InventoryReport;
 pub use judge::own_clock;
@@ -84,6 +88,9 @@ pub struct Report {
     /// What nodes answer to requests for the services; absent if that was not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthReport>,
+    /// Address records that failover has taken out of DNS; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<WithdrawnReport>,
     /// Findings on the nodes' disks, as far as they were looked at; worst first.
     pub disks: Vec<DiskReport>,
     /// The next steps, what is waited for, and until when.

@@ -1,5 +1,6 @@
 //! The events of the service. Each is one line of its journal.
 
+mod failover;
 mod health;
 
 use core::fmt;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use self::failover::FailoverEvent;
 pub use self::health::HealthEvent;
 use crate::cert::{CertName, DnsName, NodeName, WatchName};
 use crate::model::{Code, Finding, Over};
@@ -51,6 +53,7 @@ pub enum ServiceEvent {
     /// A secret or a root cannot be read again; the values from memory stay in use.
     FilesKept(Finding),
     Health(HealthEvent),
+    Failover(FailoverEvent),
     /// A look or a pass could not be made.
     Failed(Finding),
     Stopping,
@@ -238,6 +241,7 @@ impl fmt::Display for ServiceEvent {
                 write!(f, "{}; the old value stays in use\n  next: {}", failure.named(), failure.next)
             }
             Self::Health(event) => event.fmt(f),
+            Self::Failover(event) => event.fmt(f),
             Self::Failed(failure) => write!(f, "{}\n  next: {}", failure.named(), failure.next),
             Self::Stopping => f.write_str("stopped"),
         }

@@ -4,6 +4,7 @@
 //! look is reported and retried; it does not end the service.
 
 mod events;
+mod failover;
 mod health;
 mod notify;
 mod restart;
@@ -13,6 +14,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
@@ -30,8 +32,9 @@ use crate::context::secrets::Secrets;
 use crate::context::{clock, progress, stopped};
 
 use events::Failures;
-pub use events::{HealthEvent, Place, ServiceEvent};
+pub use events::{FailoverEvent, HealthEvent, Place, ServiceEvent};
 pub use notify::Notify;
+use notify::beat;
 use work::{Pass, lock, look};
 
 /// From SIGTERM to the end of the process; a pass normally ends before it.
@@ -67,6 +70,7 @@ pub struct Service {
     /// Filled beside all this, while it runs.
     healths: Healths,
     health_inputs: watch::Sender<health::Inputs>,
+    refused: failover::SharedRefused,
 }
 
 /// What it remembers from one wake-up to the next.
@@ -123,6 +127,7 @@ impl Service {
             memory,
             healths,
             health_inputs,
+            refused: Arc::default(),
         }
     }
 
@@ -136,7 +141,10 @@ impl Service {
         (self.memory.schedule, self.memory.seed) = (ScheduleState::new(clock::now(), state.last_pass), state.seed);
         self.healths = health::remembered(&store);
         let (inputs, hooks, stop) = (self.health_inputs.subscribe(), Arc::clone(&self.hooks), self.stop.clone());
-        let checks = tokio::spawn(health::watch(inputs, self.healths.clone(), hooks, stop));
+        let (healths, refused) = (self.healths.clone(), Arc::clone(&self.refused));
+        let failover = failover::watch(inputs.clone(), healths.clone(), refused, Arc::clone(&hooks), stop.clone());
+        let checks = health::watch(inputs, healths, hooks, stop);
+        let beside = join(tokio::spawn(failover), tokio::spawn(checks));
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
         self.tell(ServiceEvent::Started { certificates, nodes });
         self.notify.ready();
@@ -165,7 +173,7 @@ impl Service {
             }
         }
         // What it knows is written.
-        let _ = timeout(HEALTH_ENDS, checks).await;
+        let _ = timeout(HEALTH_ENDS, beside).await;
         self.notify.stopping();
         self.tell(ServiceEvent::Stopping);
         Ok(())
@@ -260,6 +268,7 @@ impl Service {
             (Some(_), None) => self.tell(ServiceEvent::DoubtEnded),
             _ => {}
         }
+        failover::note_refused(&self.refused, doubt.is_none().then_some(report), report.at);
         self.memory.doubt = doubt;
         if self.memory.doubt.is_none() {
             let verdicts = events::verdicts(report);
@@ -381,16 +390,5 @@ impl Service {
                 Some(()) = self.hangup.recv() => self.reload(),
             }
         }
-    }
-}
-
-/// Notifies the watchdog from within the loop, so that a hung loop is noticed.
-async fn beat(pulse: &mut Option<Interval>, notify: &Notify) {
-    match pulse {
-        Some(pulse) => {
-            pulse.tick().await;
-            notify.alive();
-        }
-        None => core::future::pending().await,
     }
 }

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use jiff::SignedDuration;
+use tokio::time::Interval;
 
 pub struct Notify {
     to: Option<(UnixDatagram, SocketAddr)>,
@@ -78,6 +79,17 @@ fn connected(to: OsString) -> Option<(UnixDatagram, SocketAddr)> {
     let socket = UnixDatagram::unbound().ok()?;
     socket.set_nonblocking(true).ok()?;
     Some((socket, to))
+}
+
+/// Notifies the watchdog from within the loop, so that a hung loop is noticed.
+pub(super) async fn beat(pulse: &mut Option<Interval>, notify: &Notify) {
+    match pulse {
+        Some(pulse) => {
+            pulse.tick().await;
+            notify.alive();
+        }
+        None => core::future::pending().await,
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@
 //! state.json                               versioned
 //! dns.json                                 the DNS provider's zones, and the state of the token
 //! health.json                              the health of nodes, as `certd run` saw it last
+//! withdrawn.jsonl  withdrawn.lock          address records that failover has taken out of DNS; appended to, and cut
+//! failover.json                            what `certd run` last had to say of failover
 //! ```
 //!
 //! An error means that nothing was changed: the old value is whole. A broken file that no certificate depends on is worked
@@ -36,6 +38,7 @@ mod revocation;
 pub mod secret;
 pub mod started;
 mod state;
+mod withdrawals;
 
 use crate::mutex::lock;
 use std::collections::BTreeSet;
@@ -53,6 +56,7 @@ pub use intent::Rejected;
 pub use journal_entries::{HistoryEvent, TxtNote};
 pub use lock::Lock;
 pub use revocation::Revocation;
+pub use withdrawals::Withdrawals;
 
 #[derive(Debug)]
 pub struct Store {
@@ -122,9 +126,11 @@ impl Store {
 
 /// A folder that somebody else uses: it has something in it, and nothing by which certd would know it.
 fn is_of_others(root: &Path) -> bool {
-    const MARKS: [&str; 5] = ["state.json", "ledger.jsonl", "txt.jsonl", "history.jsonl", "dns.json"];
+    const MARKS: [&str; 6] =
+        ["state.json", "ledger.jsonl", "txt.jsonl", "history.jsonl", "dns.json", "withdrawn.jsonl"];
     /// What a first run that was cut short leaves, and what the root of a file system and of a snapshot has.
-    const BESIDE: [&str; 6] = ["lock", "accounts", "certs", "health.json", "lost+found", ".snapshot"];
+    const BESIDE: [&str; 8] =
+        ["lock", "accounts", "certs", "health.json", "withdrawn.lock", "failover.json", "lost+found", ".snapshot"];
     // One that cannot be looked into says so when it is read.
     let Ok(names) = entries(root) else { return false };
     let is_ours = |name: &String| BESIDE.contains(&name.as_str()) || (name.starts_with('.') && name.ends_with(".new"));

@@ -211,6 +211,47 @@ fn what_will_hurt_is_a_warning_that_says_what_to_write() {
 }
 
 #[test]
+fn failover_is_by_certificate_and_a_name_of_two_has_the_more_cautious_mode() {
+    use certd::config::FailoverMode::{Act, Advise, Off};
+    let text = fs::read_to_string("tests/it/config/failover-well.toml").unwrap();
+    let config = config(&text);
+    let modes: Vec<_> = config.certificates.iter().map(|certificate| certificate.failover).collect();
+    assert_eq!(modes, [Act, Act, Advise, Off], "the RSA twin has that of the first");
+    let of = |name: &str| config.failover_of(&certd::cert::DnsName::parse(name).unwrap());
+    assert_eq!((of("a.example.com"), of("*.a.example.com"), of("b.example.com")), (Off, Act, Advise));
+    let witness = |text: &str| {
+        let witnesses = self::config(text).witnesses();
+        witnesses.iter().map(|(host, port)| format!("{host} {port}")).collect::<Vec<_>>()
+    };
+    assert_eq!(witness(&text), ["2001:db8::53 853"]);
+    assert_eq!(
+        witness(&text.replace("witness = \"[2001:db8::53]:853\"\n", "")),
+        ["198.51.100.7 443"],
+        "the watched endpoint"
+    );
+}
+
+#[test]
+fn failover_that_can_do_nothing_or_too_much_is_a_warning() {
+    let text = fs::read_to_string("tests/it/config/failover-well.toml").unwrap();
+    let warned = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        certd::config::warnings(&config(&text.replace(from, to)))
+    };
+    assert_eq!(warned("1m", "1m"), Vec::<String>::new());
+    let begins = |warnings: Vec<String>, beginning: &str| {
+        assert!(!warnings.is_empty() && warnings[0].starts_with(beginning), "{beginning}: {warnings:?}");
+    };
+    begins(warned("interval = \"1m\"", "interval = \"10s\""), "failover.interval is 10s: ");
+    let two =
+        "a.example.com: failover never withdraws a record, since 2 of its 2 nodes have to stay. Write min_records = 1";
+    begins(warned("min_records = 1", ""), two);
+    begins(warned("min_records = 1", "min_records = 2"), two);
+    begins(warned("[2001:db8::53]:853", "10.0.0.1:443"), "failover: every witness is in a private network");
+    begins(warned("after = \"90s\"", "after = \"30s\""), "a.example.com: a node counts as failing after 3 bad answers");
+}
+
+#[test]
 fn probes_are_merged_table_by_table_and_a_list_or_a_protocol_brings_its_own_port() {
     let config = config(&fs::read_to_string("tests/it/config/probes-well.toml").unwrap());
     let ports = |probes: &[certd::config::Probe]| -> Vec<(u16, Option<StartTls>, u64)> {

@@ -233,7 +233,7 @@ fn each_default_of_the_schema_is_the_parsers() {
         let at = at.get("anyOf").map_or(at, |forms| &forms[0]);
         for (key, default) in at["properties"].as_object().unwrap() {
             let Some(default) = default.get("default").filter(|_| !own.contains(&key.as_str())) else { continue };
-            let other_provider = section == "dns" && ["ttl", "command_timeout"].contains(&key.as_str());
+            let other_provider = section == "dns" && ["ttl", "command_timeout", "addresses"].contains(&key.as_str());
             if other_provider {
                 continue;
             }

@@ -26,6 +26,7 @@ mod discovery;
 mod dns;
 mod doctor;
 mod emergency;
+mod failover;
 mod fallback;
 mod fence;
 mod guarded;

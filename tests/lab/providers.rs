@@ -1,6 +1,7 @@
 //! The DNS providers `rfc2136` and `exec`: whole issuances against Pebble with BIND as the zones' primary, and what they
 //! say when key, server or program is not as it should be.
 
+mod addresses;
 mod programs;
 
 use crate::lab;

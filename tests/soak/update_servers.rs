@@ -1,6 +1,8 @@
 //! What real servers answer to UPDATEs that are not as they should be: each has its own way, and certd's advice must allow
 //! for it. BIND 9.18 and 9.20, Knot 3.2 to 3.5, PowerDNS 4.7 to 5, NSD, from three releases of Debian.
 
+mod addresses;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

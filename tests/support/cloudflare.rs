@@ -16,7 +16,7 @@ use axum::body::to_bytes;
 use axum::extract::{Query, Request};
 use axum::http::Uri;
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::dns::Dns;
 use super::http::Engine;
@@ -36,7 +36,7 @@ pub struct Zone {
     pub permitted: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     pub id: String,
     pub zone: String,
@@ -47,6 +47,10 @@ pub struct Record {
     pub comment: Option<String>,
     /// Of address records and CNAMEs alone.
     pub proxied: bool,
+    pub tags: Vec<String>,
+    pub settings: Map<String, Value>,
+    /// RFC 3339; a test that changes a record changes this, too.
+    pub modified: String,
 }
 
 /// What is behind the token.
@@ -65,6 +69,8 @@ pub struct Account {
     pub heeds_name: bool,
     pub zones: Vec<Zone>,
     pub records: Vec<Record>,
+    /// Of a record, by the zone's plan: 0 on the free one, 20 on others.
+    pub tags_allowed: usize,
     /// TXT contents come back with quotes around them.
     pub quoted: bool,
     /// … and in two strings.
@@ -93,6 +99,7 @@ impl Cloudflare {
             token: token.into(),
             zones: Vec::new(),
             records: Vec::new(),
+            tags_allowed: 20,
             quoted: false,
             split: false,
             duplicate_code: 81058,
@@ -156,7 +163,7 @@ impl Cloudflare {
             content: content.into(),
             ttl: 60,
             comment: comment.map(Into::into),
-            proxied: false,
+            ..Record::default()
         };
         state.records.push(record.clone());
         drop(state);
@@ -164,13 +171,14 @@ impl Cloudflare {
         record.id
     }
 
-    /// A record of an address that someone else made. It is not published: what named shows is the test's to say.
+    /// A record of an address that someone else made. It is not published: what named shows is the test's to say, until
+    /// the API is told to remove it.
     pub fn add_address(&self, name: &str, address: IpAddr, proxied: bool) {
         let mut state = self.lock();
         let zone = state.zone_of(name).expect("a name in one of the zones");
         let kind = if address.is_ipv4() { "A" } else { "AAAA" };
         let (id, kind, name, content) = (state.id(), kind.into(), name.into(), address.to_string());
-        state.records.push(Record { id, zone, kind, name, content, ttl: 1, comment: None, proxied });
+        state.records.push(Record { id, zone, kind, name, content, ttl: 1, proxied, ..Record::default() });
     }
 
     async fn serve(self, request: Request) -> Response {
@@ -281,10 +289,14 @@ impl Cloudflare {
 
     fn publish(&self, record: &Record, there: bool) {
         let zone = self.lock().zones.iter().find(|zone| zone.id == record.zone).map(|zone| zone.name.clone());
-        if record.kind != "TXT" || !zone.is_some_and(|zone| self.dns.zones().contains(&zone)) {
+        if !["A", "AAAA", "TXT"].contains(&record.kind.as_str())
+            || !zone.is_some_and(|zone| self.dns.zones().contains(&zone))
+        {
             return;
         }
-        if there {
+        if record.kind != "TXT" {
+            self.dns.publish_address(&record.name, &record.kind, &record.content, there);
+        } else if there {
             self.dns.add_txt(&record.name, &record.content);
         } else {
             self.dns.remove_txt(&record.name, &record.content);

@@ -109,6 +109,15 @@ impl Dns {
         self.publish(format!("delete {name}. TXT \"{value}\""));
     }
 
+    /// An address of a name, as the API's records have it; at once.
+    pub(super) fn publish_address(&self, name: &str, kind: &str, address: &str, there: bool) {
+        self.update(&if there {
+            format!("add {name}. {TTL} {kind} {address}")
+        } else {
+            format!("delete {name}. {kind} {address}")
+        });
+    }
+
     /// Any line of nsupdate(1), such as `add www.example.test. 1 CNAME other.test.`; at once.
     pub fn update(&self, line: &str) {
         self.update_at(self.inside, line);

@@ -8,11 +8,12 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::complaint::Complaint;
 use super::limit::{self, Budget};
+use super::refusal::Refusal;
 use crate::cert::Fingerprint;
 use crate::config::Proxy;
 use crate::dns::DnsError;
@@ -49,16 +50,11 @@ pub(super) struct Api {
     budget: Arc<Mutex<Budget>>,
 }
 
-/// Why a call failed.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// It is unknown whether the call was carried out.
-    NoAnswer(DnsError),
-    Error {
-        error: DnsError,
-        codes: Vec<u64>,
-        status: u16,
-    },
+/// What follows on a call without an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unanswered {
+    Repeat,
+    Return,
 }
 
 /// https://developers.cloudflare.com/fundamentals/api/reference/responses/ — `success: false` can come with status 200.
@@ -148,6 +144,18 @@ impl Api {
         envelope.result.ok_or_else(|| self.malformed(200, "a success without a result"))
     }
 
+    /// A change that is not repeated if no answer came, even if that could do no harm by itself: the caller looks whether it
+    /// was made.
+    pub(super) async fn once_only(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Map<String, Value>>,
+    ) -> Result<(), Refusal> {
+        let body = body.cloned().map(Value::Object);
+        self.calls::<Value>(method, path, &[], body.as_ref(), Unanswered::Return).await.map(drop)
+    }
+
     /// A call whose result does not matter, or that has none.
     pub(super) async fn done(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(), Refusal> {
         self.with_retries::<Value>(method, path, &[], body).await.map(drop)
@@ -161,6 +169,18 @@ impl Api {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Envelope<T>, Refusal> {
+        let unanswered = if method == Method::POST { Unanswered::Return } else { Unanswered::Repeat };
+        self.calls(method, path, query, body, unanswered).await
+    }
+
+    async fn calls<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+        unanswered: Unanswered,
+    ) -> Result<Envelope<T>, Refusal> {
         let mut pause = PAUSE;
         let mut attempt = 1;
         loop {
@@ -172,7 +192,7 @@ impl Api {
             let wait = match &refusal {
                 // `turn` waits until the API accepts calls again.
                 Refusal::Error { error: DnsError::Limited { .. }, .. } => Duration::ZERO,
-                _ if method != Method::POST && refusal.may_have_happened() => pause,
+                _ if unanswered == Unanswered::Repeat && refusal.may_have_happened() => pause,
                 _ => return Err(refusal),
             };
             if attempt == ATTEMPTS {
@@ -276,28 +296,6 @@ impl Api {
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
         lock(&self.budget)
-    }
-}
-
-impl Refusal {
-    pub(super) fn has_code(&self, wanted: &[u64]) -> bool {
-        matches!(self, Self::Error { codes, .. } if codes.iter().any(|code| wanted.contains(code)))
-    }
-
-    /// The call may have been carried out although it failed.
-    pub(super) fn may_have_happened(&self) -> bool {
-        match self {
-            Self::NoAnswer(_) => true,
-            Self::Error { error, status, .. } => *status >= 500 || matches!(error, DnsError::MalformedResponse { .. }),
-        }
-    }
-}
-
-impl From<Refusal> for DnsError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NoAnswer(error) | Refusal::Error { error, .. } => error,
-        }
     }
 }
 

@@ -7,15 +7,15 @@
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::Cloudflare;
-use super::api::{ATTEMPTS, PAUSE, Refusal, segment};
+use super::api::{ATTEMPTS, PAUSE, segment};
+use super::refusal::Refusal;
 use super::zones::ascii;
 use crate::dns::{DnsError, Handle, TxtRecord, Zone};
-use crate::model::AtProvider;
-use crate::text::escape;
 
 /// The API's minimum for a record that is not proxied, in seconds.
 const TTL: u32 = 60;
@@ -23,9 +23,9 @@ const RECORDS_A_PAGE: u32 = 100;
 /// The batch limit of the free plan; other plans allow more.
 const BATCH: usize = 200;
 /// "An identical record already exists", "Record already exists".
-const ALREADY_THERE: [u64; 2] = [81057, 81058];
+pub(super) const ALREADY_THERE: [u64; 2] = [81057, 81058];
 /// "Record does not exist", "Invalid DNS record identifier".
-const GONE: [u64; 2] = [81044, 1032];
+pub(super) const GONE: [u64; 2] = [81044, 1032];
 
 #[derive(Clone, Debug, Deserialize)]
 struct Found {
@@ -36,9 +36,6 @@ struct Found {
     /// Records of some other types have none.
     #[serde(default)]
     content: String,
-    /// Set for address records and CNAMEs.
-    #[serde(default)]
-    proxied: bool,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +88,8 @@ impl Cloudflare {
             return handles;
         };
         let Ok(id) = segment(&zone) else { return handles };
-        let ours = self.records(id, &[("type", "TXT"), ("comment.exact", &self.mark)]).await.unwrap_or_default();
+        let ours: Vec<Found> =
+            self.records(id, &[("type", "TXT"), ("comment.exact", &self.mark)]).await.unwrap_or_default();
         for handle in handles.iter_mut().filter(|handle| handle.zone == zone && handle.record.is_none()) {
             let wanted = TxtRecord { name: handle.name.clone(), value: handle.value.clone() };
             handle.record = ours.iter().find(|found| found.is(&wanted)).map(|found| found.id.clone());
@@ -160,7 +158,7 @@ impl Cloudflare {
             Ok(batch) => batch.posts.unwrap_or_default(),
             // A batch is one transaction: all records exist, or none does. All carry our mark.
             Err(refusal) if refusal.may_have_happened() => {
-                match self.records(id, &[("type", "TXT"), ("comment.exact", &self.mark)]).await {
+                match self.records::<Found>(id, &[("type", "TXT"), ("comment.exact", &self.mark)]).await {
                     Ok(ours) => ours,
                     Err(_) => return copies(refusal.into(), records.len()),
                 }
@@ -188,22 +186,18 @@ impl Cloudflare {
 
     /// The records with our value at this name, whether or not the API quotes or splits it.
     async fn find(&self, zone: &str, name: &str, value: &str) -> Result<Vec<Found>, DnsError> {
-        let mut records = self.records(zone, &[("type", "TXT"), ("name", name)]).await?;
+        let mut records: Vec<Found> = self.records(zone, &[("type", "TXT"), ("name", name)]).await?;
         let wanted = TxtRecord { name: name.to_owned(), value: value.to_owned() };
         records.retain(|record| record.is(&wanted));
         Ok(records)
     }
 
-    pub(super) async fn address_records(&self, zone: &Zone, name: &str) -> Result<Vec<AtProvider>, DnsError> {
-        let found = self.records(segment(&zone.id)?, &[("name", name)]).await?;
-        let leads =
-            |found: &Found| matches!(found.kind.as_str(), "A" | "AAAA" | "CNAME") && ascii(&found.name) == ascii(name);
-        let shown = |found: Found| AtProvider { content: escape(&found.content, 260), proxied: found.proxied };
-        Ok(found.into_iter().filter(leads).map(shown).collect())
-    }
-
     /// https://developers.cloudflare.com/api/resources/dns/subresources/records/methods/list/
-    async fn records(&self, zone: &str, query: &[(&str, &str)]) -> Result<Vec<Found>, DnsError> {
+    pub(super) async fn records<T: DeserializeOwned>(
+        &self,
+        zone: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Vec<T>, DnsError> {
         let per_page = RECORDS_A_PAGE.to_string();
         let query: Vec<(&str, &str)> = query.iter().copied().chain([("per_page", per_page.as_str())]).collect();
         self.api.pages(&format!("zones/{zone}/dns_records"), &query).await
@@ -236,7 +230,7 @@ fn copies<T>(error: DnsError, count: usize) -> Vec<Result<T, DnsError>> {
 }
 
 /// Removes the quotes and splits of zone files from TXT content: `"abc" "def"` is abcdef.
-fn content(text: &str) -> String {
+pub(super) fn content(text: &str) -> String {
     if !text.contains('"') {
         return text.to_owned();
     }
@@ -256,7 +250,7 @@ mod tests {
             "_acme-challenge.BÜCHER.example.",
         ] {
             let (id, kind, content) = ("1".to_owned(), "TXT".to_owned(), "v".to_owned());
-            assert!(Found { id, kind, name: name.to_owned(), content, proxied: false }.is(&record), "{name}");
+            assert!(Found { id, kind, name: name.to_owned(), content }.is(&record), "{name}");
         }
     }
 

@@ -2,20 +2,17 @@
 //! whole group is killed when the time limit expires or the caller is dropped.
 
 use core::time::Duration;
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, PipeWriter};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::ProgramError;
+use super::pipe::Pipe;
 use crate::text::{escape, redact};
 
 /// From SIGTERM to SIGKILL, for a program that cleans up.
@@ -24,30 +21,59 @@ const GRACE: Duration = Duration::from_secs(5);
 const KEPT: usize = 4096;
 /// Characters shown of the output.
 const SHOWN: usize = 1000;
-/// Reads after the program's end: enough for the pipe's 64 KiB, but not for a process left behind that writes on.
-const LAST_READS: usize = 32;
+/// Bytes of an answer; a thousand records have fewer.
+const LONGEST_ANSWER: usize = 256 * 1024;
 /// The variables passed on; none of them holds a secret.
 const ENVIRONMENT: [&str; 4] = ["PATH", "LANG", "HOME", "TMPDIR"];
 
 pub(super) struct Call<'a> {
     /// Not empty.
     pub(super) command: &'a [String],
-    /// Appended to the command: task, name, value.
-    pub(super) arguments: [&'a str; 3],
+    /// Appended to the command: task, name, and more.
+    pub(super) arguments: &'a [&'a str],
     pub(super) limit: Duration,
 }
 
 impl Call<'_> {
     pub(super) async fn run(&self) -> Result<(), ProgramError> {
-        let (program, call) = (self.command[0].clone(), self.arguments[..2].join(" "));
-        let cannot = |source: io::Error| ProgramError::Start { program: program.clone(), source: Arc::new(source) };
-        let mut running = self.start().map_err(cannot)?;
-        let limit = self.limit;
+        self.ended(None).await.map(drop)
+    }
+
+    /// What the program writes to its standard output; an error if that is too much, or no text.
+    pub(super) async fn read(&self) -> Result<String, ProgramError> {
+        let (answer, writer) = Pipe::new(LONGEST_ANSWER).map_err(|source| self.cannot(source))?;
+        let answer = self.ended(Some((answer, writer))).await?;
+        let mut answer = answer.ok_or_else(|| self.malformed("nothing".to_owned()))?;
+        let text = String::from_utf8(answer.rest().to_vec());
+        if answer.overflowed {
+            return Err(self.malformed(format!("more than {LONGEST_ANSWER} bytes")));
+        }
+        text.map_err(|_| self.malformed("what is not UTF-8".to_owned()))
+    }
+
+    pub(super) fn malformed(&self, what: String) -> ProgramError {
+        ProgramError::Malformed { program: self.command[0].clone(), call: self.shown(), what }
+    }
+
+    fn cannot(&self, source: io::Error) -> ProgramError {
+        ProgramError::Start { program: self.command[0].clone(), source: Arc::new(source) }
+    }
+
+    /// Task and name; a value is nobody else's business.
+    fn shown(&self) -> String {
+        self.arguments.iter().take(2).copied().collect::<Vec<_>>().join(" ")
+    }
+
+    async fn ended(&self, answer: Option<(Pipe, PipeWriter)>) -> Result<Option<Pipe>, ProgramError> {
+        let mut running = self.start(answer).map_err(|source| self.cannot(source))?;
+        let (program, call, limit) = (self.command[0].clone(), self.shown(), self.limit);
         match timeout(limit, running.ended()).await {
             Ok(status) => {
-                let status = status.map_err(cannot)?;
-                let output = running.shown_output();
-                if status.success() { Ok(()) } else { Err(ProgramError::Failed { program, call, status, output }) }
+                let status = status.map_err(|source| self.cannot(source))?;
+                if status.success() {
+                    return Ok(running.answer.take());
+                }
+                Err(ProgramError::Failed { program, call, status, output: running.shown_output() })
             }
             Err(_) => {
                 running.end().await;
@@ -56,18 +82,21 @@ impl Call<'_> {
         }
     }
 
-    fn start(&self) -> io::Result<Running> {
-        let (reader, writer) = io::pipe()?;
+    fn start(&self, answer: Option<(Pipe, PipeWriter)>) -> io::Result<Running> {
+        let (output, writer) = Pipe::new(KEPT)?;
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).args(self.arguments).current_dir("/").env_clear();
         for name in ENVIRONMENT {
             std::env::var_os(name).map(|value| command.env(name, value));
         }
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0).kill_on_drop(true);
-        let output = Receiver::from_owned_fd(OwnedFd::from(reader))?;
+        let (answer, stdout) = match answer {
+            Some((answer, stdout)) => (Some(answer), stdout),
+            None => (None, writer.try_clone()?),
+        };
+        command.stdin(Stdio::null()).stdout(stdout).stderr(writer).process_group(0).kill_on_drop(true);
         let child = command.spawn()?;
         let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
-        Ok(Running { group, child, output, open: true, kept: VecDeque::new() })
+        Ok(Running { group, child, output, answer })
     }
 }
 
@@ -75,9 +104,9 @@ impl Call<'_> {
 struct Running {
     group: Group,
     child: Child,
-    output: Receiver,
-    open: bool,
-    kept: VecDeque<u8>,
+    output: Pipe,
+    /// Its standard output, if that is not among the rest.
+    answer: Option<Pipe>,
 }
 
 /// Kills the process group on drop; `None` once it is released.
@@ -100,19 +129,20 @@ impl Running {
     /// Waits for the program itself and not for the end of its output, which a process left behind may hold open. Can be
     /// dropped and called again.
     async fn ended(&mut self) -> io::Result<ExitStatus> {
-        let mut buffer = [0; KEPT];
         loop {
+            let answer = async {
+                match &mut self.answer {
+                    Some(answer) if answer.open => answer.take().await,
+                    _ => core::future::pending().await,
+                }
+            };
             tokio::select! {
                 status = self.child.wait() => {
                     self.group.0 = None;
                     return status;
                 }
-                ready = self.output.readable(), if self.open => match ready.and_then(|()| self.output.try_read(&mut buffer)) {
-                    Ok(0) => self.open = false,
-                    Ok(length) => keep(&mut self.kept, &buffer[..length]),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => self.open = false,
-                },
+                () = self.output.take(), if self.output.open => {}
+                () = answer => {}
             }
         }
     }
@@ -129,26 +159,11 @@ impl Running {
 
     /// The end of the output, redacted and escaped.
     fn shown_output(&mut self) -> String {
-        if let Ok(rest) = self.output.as_fd().try_clone_to_owned() {
-            // Does not block: the pipe is non-blocking.
-            let (mut rest, mut buffer) = (File::from(rest), [0; KEPT]);
-            for _ in 0..LAST_READS {
-                match rest.read(&mut buffer) {
-                    Ok(length) if length > 0 => keep(&mut self.kept, &buffer[..length]),
-                    _ => break,
-                }
-            }
-        }
         // Before shortening, which could remove the marker of a private key.
-        let text = redact(&String::from_utf8_lossy(self.kept.make_contiguous()), []);
+        let text = redact(&String::from_utf8_lossy(self.output.rest()), []);
         let text = text.trim();
         let before = text.chars().count().saturating_sub(SHOWN);
         let end: String = text.chars().skip(before).collect();
         format!("{}{}", if before > 0 { "…" } else { "" }, escape(&end, SHOWN))
     }
-}
-
-fn keep(kept: &mut VecDeque<u8>, more: &[u8]) {
-    kept.extend(more);
-    kept.drain(..kept.len().saturating_sub(KEPT));
 }

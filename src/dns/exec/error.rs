@@ -17,6 +17,9 @@ pub enum ProgramError {
     Failed { program: String, call: String, status: ExitStatus, output: String },
     #[error("{program}: {call}: killed after {} s; {}", limit.as_secs(), shown(output))]
     TooLong { program: String, call: String, limit: Duration, output: String },
+    /// Where its standard output is read.
+    #[error("{program}: {call}: it prints {what}")]
+    Malformed { program: String, call: String, what: String },
 }
 
 fn shown(output: &str) -> String {
@@ -26,20 +29,20 @@ fn shown(output: &str) -> String {
 impl ProgramError {
     /// The program, not the record, is the cause.
     pub(super) fn affects_every_record(&self) -> bool {
-        !matches!(self, Self::Failed { .. })
+        !matches!(self, Self::Failed { .. } | Self::Malformed { .. })
     }
 
     pub fn code(&self) -> Code {
         match self {
             Self::Start { .. } => Code::DnsProgramStart,
-            Self::Failed { .. } => Code::DnsProgramFailed,
+            Self::Failed { .. } | Self::Malformed { .. } => Code::DnsProgramFailed,
             Self::TooLong { .. } => Code::DnsProgramTimeout,
         }
     }
 
     pub fn advice(&self) -> Advice {
         match self {
-            Self::Start { .. } => Advice::Person,
+            Self::Start { .. } | Self::Malformed { .. } => Advice::Person,
             Self::Failed { .. } | Self::TooLong { .. } => Advice::Retry { after_seconds: None },
         }
     }
@@ -51,7 +54,10 @@ impl ProgramError {
                 "see `dns.command`: the program has to be there and executable for the user that certd runs as, and so has the interpreter in its first line"
             }
             Self::Failed { .. } => {
-                "run the program by hand as certd does (`env -i PATH=… PROGRAM present NAME. VALUE`); it gets no secret from certd; certd tries again by itself"
+                "run the program by hand as certd does (`env -i PATH=… PROGRAM TASK NAME. …`); it gets no secret from certd; certd tries again by itself"
+            }
+            Self::Malformed { .. } => {
+                "let the program print what docs/dns.md says, and everything else to its standard error; or leave `dns.addresses` out"
             }
             Self::TooLong { .. } => {
                 "see what the program waits for, or raise `dns.timeout`; certd tries again by itself"

@@ -34,6 +34,12 @@ pub enum UpdateError {
     /// Signed, so that the key is good. `primary`: the zone's primary according to its SOA record, if this server is not it.
     #[error("{server}: does not let this key change {zone} (REFUSED){}", named(primary.as_ref()))]
     Refused { server: String, zone: String, primary: Option<String> },
+    /// Signed; TXT records it may let the key change.
+    #[error("{server}: does not let this key change the address records of {name} in {zone} (REFUSED)")]
+    RefusedAddress { server: String, zone: String, name: String },
+    /// To a signed query for records that are to be changed.
+    #[error("{server}: does not show the {kind} records of {name}: {why}")]
+    Unread { server: String, name: String, kind: String, why: &'static str },
     /// Signed.
     #[error("{server}: is not the primary of a zone named {zone} (NOTAUTH){}", named(primary.as_ref()))]
     NotPrimary { server: String, zone: String, primary: Option<String> },
@@ -81,12 +87,12 @@ impl UpdateError {
             Self::WrongSecret { .. } => Code::DnsUpdateWrongSecret,
             Self::Clock { .. } => Code::DnsUpdateClock,
             Self::Unproven { .. } => Code::DnsUpdateUnproven,
-            Self::Refused { .. } => Code::DnsUpdateRefused,
+            Self::Refused { .. } | Self::RefusedAddress { .. } => Code::DnsUpdateRefused,
             Self::NotPrimary { .. } => Code::DnsUpdateNotPrimary,
             Self::Unsigned { .. } => Code::DnsUpdateUnsigned,
             Self::OutOfZone { .. } => Code::DnsUpdateOutOfZone,
             Self::NoZone { .. } => Code::DnsUpdateNoZone,
-            Self::Failed { .. } => Code::DnsUpdateFailed,
+            Self::Failed { .. } | Self::Unread { .. } => Code::DnsUpdateFailed,
         }
     }
 
@@ -96,9 +102,18 @@ impl UpdateError {
             | Self::Silent { .. }
             | Self::MalformedResponse { .. }
             | Self::Unproven { .. }
+            | Self::Unread { why: "SERVFAIL", .. }
             | Self::Failed { code: "SERVFAIL", .. } => Advice::Retry { after_seconds: None },
             _ => Advice::Person,
         }
+    }
+
+    /// The UPDATE may have been carried out although it failed.
+    pub(super) fn may_have_happened(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::MalformedResponse { .. } | Self::Unproven { .. }
+        )
     }
 
     /// Adds the zone's primary where that may explain the answer.
@@ -155,6 +170,13 @@ impl UpdateError {
             }
             Self::Refused { .. } => {
                 "let the key change TXT records of the zone. BIND: `update-policy { grant KEY zonesub TXT; };` or `allow-update { key KEY; };`. PowerDNS: `dnsupdate=yes`, this machine in `allow-dnsupdate-from`, and the key in the zone's metadata TSIG-ALLOW-DNSUPDATE"
+            }
+            Self::RefusedAddress { .. } => {
+                "let the key change the A and AAAA records of this name. BIND: `update-policy { grant KEY name NAME A AAAA; };`, beside what it grants for TXT"
+            }
+            Self::Unread { why: "SERVFAIL", .. } => "see the server's log; certd tries again by itself",
+            Self::Unread { .. } => {
+                "see that `dns.server` is the zone's primary, and that it answers this machine's queries (BIND: `allow-query`)"
             }
             Self::NotPrimary { .. } => {
                 "see that `dns.server` is the zone's primary, or write `dns.zone`: the zone that it serves"

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
@@ -37,6 +37,12 @@ pub(super) struct Primary {
     clock: fn() -> Timestamp,
 }
 
+/// The end of an UPDATE that was carried out, or whose prerequisites do not hold.
+pub(super) enum Updated {
+    Done,
+    Unmet,
+}
+
 impl Primary {
     pub(super) fn new(host: Host, port: u16, key: Key, clock: fn() -> Timestamp) -> Self {
         Self { host, port, key, clock }
@@ -44,14 +50,29 @@ impl Primary {
 
     /// RFC 2136 section 2: the zone is in the question section, the changes are in the authority section.
     pub(super) async fn update(&self, zone: &str, changes: Vec<Record>) -> Result<(), UpdateError> {
+        match self.update_if(zone, Vec::new(), changes).await? {
+            Updated::Done => Ok(()),
+            Updated::Unmet => Err(self.malformed("an answer about prerequisites that were not sent".to_owned())),
+        }
+    }
+
+    /// The prerequisites are in the answer section.
+    pub(super) async fn update_if(
+        &self,
+        zone: &str,
+        prerequisites: Vec<Record>,
+        changes: Vec<Record>,
+    ) -> Result<Updated, UpdateError> {
         let malformed = |_: DnsError| self.malformed(format!("{} cannot be a zone", escape(zone, 260)));
         let mut message = Message::new(0, MessageType::Query, OpCode::Update);
         message.metadata.recursion_desired = false;
         message.add_query(Query::query(parse(zone).map_err(malformed)?, RecordType::SOA));
+        message.add_answers(prerequisites);
         message.add_authorities(changes);
-        let failed = match self.ask(message).await {
-            Ok(answer) if answer.metadata.response_code == ResponseCode::NoError => return Ok(()),
-            Ok(answer) => self.refusal(answer.metadata.response_code, zone),
+        let failed = match self.ask(message).await.map(|answer| answer.metadata.response_code) {
+            Ok(ResponseCode::NoError) => return Ok(Updated::Done),
+            Ok(ResponseCode::NXRRSet | ResponseCode::YXRRSet) => return Ok(Updated::Unmet),
+            Ok(code) => self.refusal(code, zone),
             Err(error) => error,
         };
         Err(failed.with_primary(self.other_primary(zone)).await)
@@ -179,6 +200,11 @@ impl Primary {
 
     pub(super) fn no_zone(&self, name: &str) -> UpdateError {
         UpdateError::NoZone { server: self.name(), name: escape(name, 260) }
+    }
+
+    pub(super) fn unread(&self, name: &Name, kind: RecordType, why: &'static str) -> UpdateError {
+        let name = name.to_lowercase().to_ascii().trim_end_matches('.').to_owned();
+        UpdateError::Unread { server: self.name(), name, kind: kind.to_string(), why }
     }
 
     fn unreachable(&self, source: io::Error) -> UpdateError {

@@ -118,6 +118,7 @@ pub(super) fn empty() -> Report {
         left_out: Vec::new(),
         watched: Vec::new(),
         health: Vec::new(),
+        withdrawn: Vec::new(),
         inventory: Vec::new(),
         disks: Vec::new(),
         plan: Plan::default(),

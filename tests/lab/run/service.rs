@@ -86,6 +86,12 @@ impl Running {
         signal("HUP", &[self.child.id()]);
     }
 
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     #[track_caller]
     pub(crate) fn ends(&mut self, code: i32) {
         signal("TERM", &[self.child.id()]);

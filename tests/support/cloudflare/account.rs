@@ -159,7 +159,15 @@ impl Account {
         }
         let (id, zone, comment) = (self.id(), zone.id.clone(), text("comment"));
         let proxied = PROXIABLE.contains(&kind.as_str()) && body["proxied"].as_bool().unwrap_or_default();
-        let record = Record { id, zone, kind, name, content, ttl, comment, proxied };
+        let tags: Vec<String> =
+            body["tags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str().map(Into::into)).collect();
+        if tags.len() > self.tags_allowed {
+            // Behind it: 9300, "DNS record has 1 tags, exceeding the quota of 0."
+            return Err((1004, "DNS Validation Error"));
+        }
+        let settings = body["settings"].as_object().cloned().unwrap_or_default();
+        let modified = format!("2026-01-01T00:00:00.{:06}Z", self.next_id);
+        let record = Record { id, zone, kind, name, content, ttl, comment, proxied, tags, settings, modified };
         self.records.push(record.clone());
         Ok(record)
     }
@@ -175,8 +183,8 @@ impl Account {
         };
         json!({
             "id": record.id, "name": record.name, "type": record.kind, "content": content, "ttl": record.ttl,
-            "proxiable": PROXIABLE.contains(&record.kind.as_str()), "proxied": record.proxied, "settings": {}, "meta": {}, "tags": [], "comment": record.comment,
-            "created_on": "2026-01-01T00:00:00.000000Z", "modified_on": "2026-01-01T00:00:00.000000Z",
+            "proxiable": PROXIABLE.contains(&record.kind.as_str()), "proxied": record.proxied, "settings": record.settings, "meta": {}, "tags": record.tags, "comment": record.comment,
+            "created_on": "2026-01-01T00:00:00.000000Z", "modified_on": record.modified,
         })
     }
 }

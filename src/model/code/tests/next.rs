@@ -97,6 +97,7 @@ impl Code {
             Self::DnsNoZone | Self::DnsSeveralZones => "let the token have the zone, or write dns.zone_id",
             Self::DnsZoneStatus => "see the zone at the provider",
             Self::DnsName | Self::DnsCnameLoop => "correct the name, or its CNAMEs",
+            Self::DnsAddresses => "set the records to DNS only; see docs/dns.md for the providers that change them",
             Self::DnsNoServers => "see the zone's NS records and their addresses",
             Self::DnsLongAnswer => "remove what is not needed of the TXT records of that name",
             Self::DnsUpdateKeyFile
@@ -131,6 +132,15 @@ impl Code {
             Self::HealthBackend => "see the backend, and the way to it; no node needs a change",
             Self::HealthNoNode => "look at this machine's own network, and at a node from elsewhere",
             Self::HealthUnknown => "give this machine a way to the node",
+            Self::FailoverWithdrawn => "mend the node: its record comes back by itself; `certd dns status` shows more",
+            Self::FailoverAdvised => {
+                "mend the node, or remove its record by hand; with failover.mode = \"act\" certd does it"
+            }
+            Self::FailoverHeld => "read the sentence, which names the guard; `certd dns status` shows all records",
+            Self::FailoverFailed => "read the provider's words; certd tries again by itself",
+            Self::FailoverUnread => {
+                "give the DNS provider's token the zone, or switch failover off for the certificate"
+            }
             Self::HealthHeaders => "write a line `Name: value` for each field",
             Self::SshRefused | Self::SshNoAnswer | Self::SshUnreachable | Self::SshHandshake | Self::SshFarSide => {
                 "see that sshd runs on the node, and that this machine reaches it"

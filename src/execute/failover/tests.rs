@@ -1,0 +1,376 @@
+//! A step against a zone in memory, which dies at each call: before the call has done anything, and after it has.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::fs;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::cert::NodeName;
+use crate::cert::fixture::NOW;
+use crate::mutex::lock;
+use crate::plan::failover::{Condition, Hold, Mode};
+
+const OWNER: &str = "api.example.com";
+
+/// Whether the process dies before or after a call has its effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dies {
+    Before,
+    After,
+}
+
+#[derive(Default)]
+struct Dns {
+    records: Mutex<Vec<AddressRecord>>,
+    texts: Mutex<Vec<String>>,
+    calls: AtomicUsize,
+    dies: Mutex<Option<(usize, Dies)>>,
+    died: Notify,
+    /// Withdrawals and returns fail.
+    refuses: Mutex<bool>,
+    made: AtomicUsize,
+}
+
+impl Dns {
+    fn new() -> Self {
+        let dns = Self::default();
+        *lock(&dns.records) = [1, 2, 3].map(record).into();
+        dns
+    }
+
+    async fn call<T>(&self, effect: impl FnOnce() -> T) -> T {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let dies = lock(&self.dies).filter(|(at, _)| *at == number).map(|(_, dies)| dies);
+        if dies == Some(Dies::Before) {
+            self.died.notify_one();
+            core::future::pending::<()>().await;
+        }
+        let done = effect();
+        if dies == Some(Dies::After) {
+            self.died.notify_one();
+            core::future::pending::<()>().await;
+        }
+        done
+    }
+
+    fn shown(&self) -> Vec<IpAddr> {
+        lock(&self.records).iter().map(|record| record.address).collect()
+    }
+
+    fn has(&self, last: u8) -> bool {
+        self.shown().contains(&address(last))
+    }
+
+    fn swap(&self, all: &[AddressRecord], change: impl FnOnce(&mut Vec<AddressRecord>)) -> Result<Swap, DnsError> {
+        if *lock(&self.refuses) {
+            return Err(DnsError::MalformedResponse { api: "the API".to_owned(), what: "no answer".to_owned() });
+        }
+        let mut records = lock(&self.records);
+        let (mut now, mut read) = (records.clone(), all.to_vec());
+        now.sort();
+        read.sort();
+        if now != read {
+            return Ok(Swap::Changed("another record is there".to_owned()));
+        }
+        change(&mut records);
+        Ok(Swap::Done)
+    }
+}
+
+#[async_trait]
+impl Provider for Dns {
+    async fn zone(&self, _name: &str, _apex: Option<&str>) -> Result<Zone, DnsError> {
+        Ok(zone())
+    }
+
+    async fn publish(&self, _zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>> {
+        let made = |record: &TxtRecord| {
+            assert_eq!(record.name, marker_name(OWNER));
+            let mut texts = lock(&self.texts);
+            if !texts.contains(&record.value) {
+                texts.push(record.value.clone());
+            }
+            let (name, value) = (record.name.clone(), record.value.clone());
+            Ok(Handle { zone: "z".to_owned(), name, value, record: None })
+        };
+        self.call(|| records.iter().map(made).collect()).await
+    }
+
+    async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
+        let remove = |handle: &Handle| {
+            lock(&self.texts).retain(|text| *text != handle.value);
+            Ok(())
+        };
+        self.call(|| handles.iter().map(remove).collect()).await
+    }
+
+    async fn address_records(&self, _zone: &Zone, _name: &str) -> Result<Vec<AddressRecord>, DnsError> {
+        self.call(|| Ok(lock(&self.records).clone())).await
+    }
+
+    async fn withdraw(&self, _zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        self.call(|| self.swap(all, |records| records.retain(|other| other != record))).await
+    }
+
+    async fn restore(&self, _zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        let id = format!("new{}", self.made.fetch_add(1, Ordering::Relaxed));
+        self.call(|| self.swap(all, |records| records.push(AddressRecord { id, ..record.clone() }))).await
+    }
+
+    async fn texts(&self, _zone: &Zone, _name: &str) -> Result<Vec<String>, DnsError> {
+        self.call(|| Ok(lock(&self.texts).clone())).await
+    }
+}
+
+fn zone() -> Zone {
+    Zone { id: "z".to_owned(), name: Some("example.com".to_owned()) }
+}
+
+fn address(last: u8) -> IpAddr {
+    [192, 0, 2, last].into()
+}
+
+fn record(last: u8) -> AddressRecord {
+    AddressRecord {
+        id: format!("r{last}"),
+        name: OWNER.to_owned(),
+        address: address(last),
+        ttl: 120,
+        proxied: false,
+        comment: Some("of ours".to_owned()),
+        settings: "{}".to_owned(),
+        changed: String::new(),
+    }
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    dns: Dns,
+    minute: i64,
+    policy: Policy,
+    members: Vec<Member>,
+}
+
+impl World {
+    fn new() -> Self {
+        let policy = Policy {
+            mode: Mode::Act,
+            after: SignedDuration::from_mins(3),
+            restore_after: SignedDuration::from_mins(10),
+            min_records: None,
+            interval: SignedDuration::from_mins(5),
+        };
+        let mut world =
+            Self { folder: tempfile::tempdir().unwrap(), dns: Dns::new(), minute: 0, policy, members: Vec::new() };
+        world.set(1, true);
+        world
+    }
+
+    fn now(&self) -> Timestamp {
+        NOW + SignedDuration::from_mins(self.minute)
+    }
+
+    /// The first node has been well, or has failed, for an hour; the others are well.
+    fn set(&mut self, last: u8, fails: bool) {
+        let since = self.now() - SignedDuration::from_hours(1);
+        let member = |of: u8| {
+            let condition = if of == last && fails { Condition::Failing { since } } else { Condition::Well { since } };
+            Member { node: NodeName::parse(&format!("n{of}")).unwrap(), address: address(of), condition }
+        };
+        self.members = [1, 2, 3].map(member).into();
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.folder.path().join("state")).unwrap()
+    }
+
+    fn open(&self) -> Vec<Withdrawal> {
+        self.store().withdrawals().unwrap().open
+    }
+
+    /// `None`: it died.
+    async fn step(&mut self) -> Option<Step> {
+        self.minute += 1;
+        let (store, zone) = (self.store(), zone());
+        let place = Place { store: &store, provider: &self.dns, resolvers: None, owner: OWNER, zone: &zone };
+        let situation = Situation { policy: &self.policy, members: &self.members, way_out: true };
+        tokio::select! {
+            step = place.step(&situation, |_| "no answer".to_owned(), self.now()) => Some(step.unwrap()),
+            () = self.dns.died.notified() => None,
+        }
+    }
+
+    async fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            self.step().await.expect("it lives");
+        }
+    }
+
+    #[track_caller]
+    fn no_record_is_lost(&self) {
+        let known = !self.open().is_empty() || !lock(&self.dns.texts).is_empty();
+        assert!(self.dns.has(1) || known, "neither in DNS nor in the journal nor marked");
+    }
+}
+
+async fn died_at(call: usize, dies: Dies, while_failing: bool, loses_state: bool) -> bool {
+    let mut world = World::new();
+    if !while_failing {
+        world.steps(2).await;
+        assert!(!world.dns.has(1));
+        world.minute += 30;
+        world.set(1, false);
+    }
+    let from = world.dns.calls.load(Ordering::Relaxed);
+    *lock(&world.dns.dies) = Some((from + call, dies));
+    let died = world.step().await.is_none();
+    *lock(&world.dns.dies) = None;
+    if loses_state {
+        let _ = fs::remove_dir_all(world.folder.path().join("state"));
+    }
+    world.no_record_is_lost();
+    if while_failing {
+        for _ in 0..30 {
+            world.step().await;
+            world.no_record_is_lost();
+        }
+        assert!(!world.dns.has(1), "{call} {dies:?}: withdrawn in the end");
+        assert_eq!((world.open().len(), lock(&world.dns.texts).len()), (1, 1), "{call} {dies:?}");
+        world.set(1, false);
+    }
+    for _ in 0..40 {
+        world.step().await;
+        world.no_record_is_lost();
+    }
+    let records = lock(&world.dns.records).clone();
+    let back = records.iter().find(|record| record.address == address(1)).expect("it is back");
+    assert_eq!(back.ttl, 120);
+    if !loses_state {
+        assert_eq!((back.comment.as_deref(), back.settings.as_str()), (Some("of ours"), "{}"));
+    }
+    assert_eq!(records.len(), 3, "{call} {dies:?}: and no other was touched");
+    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()), "{call} {dies:?}");
+    died
+}
+
+#[tokio::test]
+async fn killed_at_any_call_the_next_steps_converge_and_no_record_is_lost() {
+    for while_failing in [true, false] {
+        for loses_state in [false, true] {
+            let mut deaths = 0;
+            for call in 0..20 {
+                for dies in [Dies::Before, Dies::After] {
+                    let died = died_at(call, dies, while_failing, loses_state).await;
+                    deaths += usize::from(died);
+                }
+            }
+            // Reading records and texts, marker and withdrawal; or reading both, restoring, removing the marker.
+            assert_eq!(deaths, 8, "{while_failing} {loses_state}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_journal_and_the_marker_are_there_before_the_record_is_gone() {
+    let mut world = World::new();
+    *lock(&world.dns.dies) = Some((3, Dies::Before));
+    assert!(world.step().await.is_none());
+    assert!(world.dns.has(1));
+    let open = world.open();
+    assert_eq!((open.len(), open[0].failed), (1, 1), "an attempt counts as failed until it is known to be done");
+    assert_eq!(open[0].record, record(1));
+    let marker = Marker::parse(&lock(&world.dns.texts)[0]).unwrap();
+    assert_eq!((marker.address, marker.ttl, marker.node.as_deref()), (address(1), 120, Some("n1")));
+}
+
+#[tokio::test]
+async fn a_provider_that_refuses_is_asked_again_later_and_the_record_stays() {
+    let mut world = World::new();
+    *lock(&world.dns.refuses) = true;
+    let step = world.step().await.unwrap();
+    let Some((_, Made::Failed(finding))) = &step.made else { panic!("{:?}", step.made) };
+    assert_eq!(finding.code, Code::FailoverFailed);
+    assert_eq!(finding.what, "192.0.2.1 could not be withdrawn: the API: no answer");
+    let mut attempts = 1;
+    for _ in 0..60 {
+        attempts += usize::from(world.step().await.unwrap().made.is_some());
+    }
+    assert!((3..=6).contains(&attempts), "{attempts}");
+    assert!(world.dns.has(1) && world.open().len() == 1);
+    *lock(&world.dns.refuses) = false;
+    world.steps(90).await;
+    assert!(!world.dns.has(1));
+    assert_eq!(world.open()[0].failed, 0);
+}
+
+#[tokio::test]
+async fn what_another_has_changed_in_between_is_left_alone() {
+    let mut world = World::new();
+    // Another has taken one out since the reading of this step; the next read sees it, and too few would stay.
+    let reading = {
+        let (store, zone) = (world.store(), zone());
+        let place = Place { store: &store, provider: &world.dns, resolvers: None, owner: OWNER, zone: &zone };
+        let reading = place.read(world.now()).await.unwrap();
+        lock(&world.dns.records).retain(|record| record.address != address(2));
+        let change = Change::Withdraw { node: NodeName::parse("n1").unwrap(), record: record(1) };
+        let mut all = Vec::new();
+        let made = place.make(&reading, &mut all, &change, "no answer", world.now()).await.unwrap();
+        assert_eq!(made, Made::Changed("another record is there".to_owned()));
+        reading
+    };
+    assert_eq!(reading.records.all.len(), 3);
+    assert!(world.dns.has(1) && world.open().len() == 1);
+    world.steps(10).await;
+    assert!(world.dns.has(1), "two are left, and both have to stay");
+    assert!(world.open().len() == 1, "it is tried again while its reason lasts");
+    world.set(1, false);
+    world.steps(10).await;
+    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_record_that_a_person_brings_back_ends_its_entry_and_marker() {
+    let mut world = World::new();
+    world.steps(1).await;
+    assert!(!world.dns.has(1));
+    lock(&world.dns.records).push(AddressRecord { id: "theirs".to_owned(), ttl: 60, ..record(1) });
+    world.policy.mode = Mode::Off;
+    world.minute += 10;
+    let step = world.step().await.unwrap();
+    assert!(matches!(step.decisions[..], [Decision::Close(_)]), "{:?}", step.decisions);
+    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()));
+    assert_eq!(lock(&world.dns.records).len(), 3);
+}
+
+#[tokio::test]
+async fn a_marker_of_nobodys_address_is_named_and_nothing_is_made_of_it() {
+    let mut world = World::new();
+    world.set(9, false);
+    let stranger = Marker::new(address(77), 60, NOW - SignedDuration::from_hours(9), &NodeName::parse("x").unwrap());
+    lock(&world.dns.texts).push(stranger.to_string());
+    for _ in 0..3 {
+        let step = world.step().await.unwrap();
+        assert_eq!(step.findings.len(), 1, "{:?}", step.findings);
+        assert!(step.findings[0].what.contains("192.0.2.77"), "{:?}", step.findings);
+    }
+    assert_eq!((world.dns.shown().len(), world.open().len()), (3, 0));
+}
+
+#[tokio::test]
+async fn advice_changes_nothing() {
+    let mut world = World::new();
+    world.policy.mode = Mode::Advise;
+    for _ in 0..5 {
+        let step = world.step().await.unwrap();
+        assert!(matches!(step.decisions[..], [Decision::Advise(Change::Withdraw { .. })]), "{:?}", step.decisions);
+    }
+    assert!(world.dns.has(1) && world.open().is_empty() && lock(&world.dns.texts).is_empty());
+    world.policy.mode = Mode::Act;
+    world.policy.after = SignedDuration::from_hours(2);
+    let step = world.step().await.unwrap();
+    assert!(matches!(step.decisions[..], [Decision::Hold { why: Hold::Until(_), .. }]), "{:?}", step.decisions);
+}
