@@ -78,7 +78,7 @@ impl Place<'_> {
         now: Timestamp,
     ) -> Result<Step, StoreError> {
         let mut step = Step::default();
-        let (mut all, last_change) = self.journal()?;
+        let (mut all, last_change) = self.journal(now)?;
         match self.read(now).await {
             Ok(reading) => step.reading = Some(reading),
             Err(error) => step.findings.push(unread(self.owner, &error)),
@@ -108,9 +108,9 @@ impl Place<'_> {
     }
 
     /// Open entries of this name, and its last change.
-    pub(crate) fn journal(&self) -> Result<(Vec<Withdrawal>, Option<Timestamp>), StoreError> {
+    pub(crate) fn journal(&self, now: Timestamp) -> Result<(Vec<Withdrawal>, Option<Timestamp>), StoreError> {
         let all = self.store.withdrawals()?;
-        Ok((all.of_name(self.owner), all.last_change.get(self.owner).copied()))
+        Ok((all.of_name(self.owner), all.last_change(self.owner, now)))
     }
 
     pub(crate) async fn read(&self, now: Timestamp) -> Result<Reading, DnsError> {

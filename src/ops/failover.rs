@@ -64,7 +64,7 @@ pub async fn status(context: &Context, asked: Asked) -> Result<FailoverStatus, F
             open.extend(found.rebuilt);
         }
         let records = reading.as_ref().map(|reading| &reading.records);
-        let last_change = journal.last_change.get(&group.owner).copied();
+        let last_change = journal.last_change(&group.owner, now);
         let way_out = way_out.unwrap_or(true);
         let scene = Scene { members: &members, records, journal: &open, last_change, way_out };
         let decisions = decide(&policy(config, group.mode), &scene, now);
@@ -166,7 +166,7 @@ fn members_of(context: &Context, group: &Group) -> Result<Vec<Member>, StoreErro
 async fn entries(place: &Place<'_>, members: &[Member]) -> Result<Vec<Withdrawal>, Finding> {
     let now = clock::now();
     let reading = place.read(now).await.map_err(|error| crate::execute::failover::unread(place.owner, &error))?;
-    let (mut all, _) = place.journal()?;
+    let (mut all, _) = place.journal(now)?;
     let texts = reading.texts.as_deref().unwrap_or_default();
     let mut known = members.to_vec();
     for marker in texts.iter().filter_map(|text| Marker::parse(text)) {
@@ -190,7 +190,7 @@ async fn restore_one(
 ) -> Result<Restored, Finding> {
     let (now, record) = (clock::now(), &entry.record);
     let reading = place.read(now).await.map_err(|error| crate::execute::failover::unread(place.owner, &error))?;
-    let (mut all, _) = place.journal()?;
+    let (mut all, _) = place.journal(now)?;
     if !all.iter().any(|open| open.record.address == record.address) {
         let before = all.clone();
         all.push(entry.clone());

@@ -15,16 +15,22 @@ use crate::model::{Health, Withdrawal};
 /// A pause of this machine, and a busy one: a check may come so much later than its interval says.
 const LATE: SignedDuration = SignedDuration::from_secs(5);
 
-/// What the configuration says of names with this mode.
+/// What the configuration says of names with this mode. No node fails for less than it takes to ask each of the others once
+/// more: else those that died with it would still be called well.
 pub fn policy(config: &Config, mode: FailoverMode) -> Policy {
     let failover = &config.failover;
+    let each = config.certificates.iter().flat_map(|it| it.nodes.iter().map(move |node| (it, node)));
+    let health = each.filter_map(|(certificate, node)| config.health(certificate, config.node(node)?));
+    let round = health.map(|own| own.interval * 2 + own.timeout).max();
+    let round =
+        round.and_then(|round| SignedDuration::try_from(round).ok()).map_or(SignedDuration::ZERO, |it| it + LATE);
     Policy {
         mode: match mode {
             FailoverMode::Off => Mode::Off,
             FailoverMode::Advise => Mode::Advise,
             FailoverMode::Act => Mode::Act,
         },
-        after: failover.after,
+        after: failover.after.max(round),
         restore_after: failover.restore_after,
         min_records: failover.min_records,
         interval: failover.interval,
@@ -32,8 +38,15 @@ pub fn policy(config: &Config, mode: FailoverMode) -> Policy {
 }
 
 /// What a node has shown that visitors refuse: expired, or of another name. By certificate, node, address and the name that was
-/// asked for; since when.
-pub type Refused = BTreeMap<(CertName, NodeName, IpAddr, DnsName), Timestamp>;
+/// asked for.
+pub type Refused = BTreeMap<(CertName, NodeName, IpAddr, DnsName), RefusedAt>;
+
+/// Looks in a row that found it so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedAt {
+    pub since: Timestamp,
+    pub last: Timestamp,
+}
 
 /// What is known of all nodes.
 #[derive(Clone, Copy, Debug)]
@@ -82,13 +95,16 @@ pub fn members(
                 found.entry((node.name.clone(), address)).or_default().push(condition);
             }
         }
-        for ((name, node, address, sni), since) in known.refused {
-            if *name == certificate.name && names.contains(sni) && certificate.nodes.contains(node) {
-                let since = (*since).max(known.begins);
-                let Some(conditions) = found.get_mut(&(node.clone(), *address)) else { continue };
-                conditions.retain(|condition| !matches!(condition, Condition::Well { .. }));
-                conditions.push(Condition::Failing { since });
-            }
+    }
+    // A look is rarer than a check: one alone is a reason for doubt, and so is a look that contradicts a check.
+    let lasts = config.run.check_every * 2 + LATE;
+    for ((name, node, address, sni), seen) in known.refused {
+        let is_of_node = config.certificate(name).is_some_and(|it| it.nodes.contains(node));
+        let Some(conditions) = found.get_mut(&(node.clone(), *address)) else { continue };
+        if is_of_node && names.contains(sni) {
+            let is_lasting = seen.last > seen.since && now.duration_since(seen.last) <= lasts;
+            let failing = Condition::Failing { since: seen.since.max(known.begins) };
+            conditions.push(if is_lasting { failing } else { Condition::Unknown });
         }
     }
     let member = |((node, address), conditions)| Member { node, address, condition: common(conditions) };
@@ -253,17 +269,21 @@ probe = { via = "ssh" }
     }
 
     #[test]
-    fn a_refused_certificate_is_a_failure_whatever_the_check_says() {
+    fn a_refused_certificate_is_a_failure_where_looks_agree_and_no_check_is_well() {
         let name = |text| DnsName::parse(text).unwrap();
         let key = |sni| {
             let (certificate, node) = (CertName::parse("a.example.com").unwrap(), NodeName::parse("one").unwrap());
             (certificate, node, "192.0.2.1".parse().unwrap(), name(sni))
         };
-        let healths = [health("a.example.com", "one", "192.0.2.1", 200, 10)];
-        let refused = Refused::from([(key("a.example.com"), at(20))]);
-        assert_eq!(shown(&healths, &refused, -100, &[])[0], "one 192.0.2.1 failing 20");
-        let of_another = Refused::from([(key("other.example.com"), at(20))]);
-        assert_eq!(shown(&healths, &of_another, -100, &[])[0], "one 192.0.2.1 well 10");
+        let seen = |sni, since, last| Refused::from([(key(sni), RefusedAt { since: at(since), last: at(last) })]);
+        let (own, health) = ("a.example.com", |status| [health("a.example.com", "one", "192.0.2.1", status, 10)]);
+        let first = |healths: &[Health], refused: &Refused| shown(healths, refused, -2000, &[]).swap_remove(0);
+        assert_eq!(first(&[], &seen(own, 20, 50)), "one 192.0.2.1 failing 20");
+        assert_eq!(first(&health(0), &seen(own, 20, 50)), "one 192.0.2.1 failing 20");
+        assert_eq!(first(&[], &seen(own, 50, 50)), "one 192.0.2.1 unknown", "one look");
+        assert_eq!(first(&[], &seen(own, -1900, -1800)), "one 192.0.2.1 unknown", "nobody has looked since");
+        assert_eq!(first(&health(200), &seen(own, 20, 50)), "one 192.0.2.1 unknown", "they contradict each other");
+        assert_eq!(first(&health(200), &seen("other.example.com", 20, 50)), "one 192.0.2.1 well 10");
     }
 
     #[test]

@@ -208,7 +208,7 @@ pub(crate) fn why(healths: &[Health], refused: &Refused, config: &Config, node: 
     let refused = refused.iter().find(|((_, of, at, _), _)| of == node && *at == address);
     match refused {
         Some(((_, _, _, sni), since)) => {
-            format!("it serves a certificate for {sni} that visitors refuse (since {})", minute(*since))
+            format!("it serves a certificate for {sni} that visitors refuse (since {})", minute(since.since))
         }
         None => "its node fails".to_owned(),
     }

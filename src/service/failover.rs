@@ -276,7 +276,7 @@ impl Failover {
         let members = members(&self.config, &group.names, known, &open, now);
         let policy = policy(&self.config, group.mode);
         let name = self.names.entry(owner.clone()).or_default();
-        let last_change = journal.last_change.get(&owner).copied();
+        let last_change = journal.last_change(&owner, now);
         if !name.asks(&policy, &members, &open, last_change, now) || !self.calls.take_step() {
             return;
         }

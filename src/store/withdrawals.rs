@@ -8,7 +8,7 @@
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, atomic, journal};
@@ -18,6 +18,8 @@ use crate::mutex::lock;
 const FILE: &str = "withdrawn.jsonl";
 /// Bytes. An attempt takes some 600 of them, in two lines.
 const LONG: u64 = 1024 * 1024;
+/// How far in the future a change may lie, which counts: clocks are set back by seconds, and by years where one ran wrong.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,8 +38,8 @@ enum Line {
 pub struct Withdrawals {
     /// Those that have not ended, each as it was noted last.
     pub open: Vec<Withdrawal>,
-    /// The last change of each name's records, whether it was done or only tried.
-    pub last_change: BTreeMap<String, Timestamp>,
+    /// Of each name, when its records were changed, or a change was tried.
+    changes: BTreeMap<String, Vec<Timestamp>>,
 }
 
 impl Withdrawals {
@@ -48,14 +50,20 @@ impl Withdrawals {
                 Line::Noted(it) => (&it.record.name, it.record.address, it.at.max(it.attempted_at.unwrap_or(it.at))),
                 Line::Ended { name, address, at } => (name, *address, *at),
             };
-            let last = all.last_change.entry(name.clone()).or_insert(at);
-            *last = at.max(*last);
+            all.changes.entry(name.clone()).or_default().push(at);
             all.open.retain(|open| !open.record.is_at(name, address));
             if let Line::Noted(withdrawal) = line {
                 all.open.push(withdrawal);
             }
         }
         all
+    }
+
+    /// The last change of a name's records, whether it was done or only tried. One noted by a clock that ran far ahead does not
+    /// count: it would put off every further change until that day.
+    pub fn last_change(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
+        let counted = |at: &&Timestamp| at.duration_since(now) < AHEAD;
+        self.changes.get(name)?.iter().filter(counted).max().copied()
     }
 
     pub fn of_name(&self, name: &str) -> Vec<Withdrawal> {
@@ -119,7 +127,7 @@ fn shorten(path: &std::path::Path) -> Result<(), StoreError> {
         })
     };
     let all = Withdrawals::of(lines.clone());
-    let lasts: Vec<Option<usize>> = all.last_change.keys().map(|name| last(name, &lines)).collect();
+    let lasts: Vec<Option<usize>> = all.changes.keys().map(|name| last(name, &lines)).collect();
     let count = lines.len();
     journal::shorten(path, |from_the_end, line: &Line| {
         let is_open = matches!(line, Line::Noted(it) if all.open.contains(it));
@@ -141,7 +149,7 @@ mod tests {
             r#"{{"id": "r1", "name": "{name}", "address": "{address}", "ttl": 300, "comment": "of ours", "settings": "[]"}}"#
         );
         let record: AddressRecord = serde_json::from_str(&record).unwrap();
-        let at = NOW + jiff::SignedDuration::from_secs(seconds);
+        let at = NOW + SignedDuration::from_secs(seconds);
         let json = serde_json::json!({ "node": "one", "record": record, "at": at, "why": "no answer" });
         serde_json::from_value(json).unwrap()
     }
@@ -158,17 +166,16 @@ mod tests {
         let (a, b) = (withdrawal("a.example.com", "192.0.2.1", 0), withdrawal("a.example.com", "2001:db8::1", 60));
         store.keep_withdrawals(&[], core::slice::from_ref(&a), NOW).unwrap();
         store.keep_withdrawals(core::slice::from_ref(&a), &[a.clone(), b.clone()], NOW).unwrap();
-        let tried =
-            Withdrawal { attempted_at: Some(b.at + jiff::SignedDuration::from_secs(60)), failed: 1, ..b.clone() };
+        let tried = Withdrawal { attempted_at: Some(b.at + SignedDuration::from_secs(60)), failed: 1, ..b.clone() };
         store.keep_withdrawals(&[a.clone(), b], &[a.clone(), tried.clone()], NOW).unwrap();
         let all = store.withdrawals().unwrap();
         assert_eq!(all.open, [a.clone(), tried.clone()]);
         assert_eq!(all.open[0].node, NodeName::parse("one").unwrap());
-        assert_eq!(all.last_change["a.example.com"], tried.attempted_at.unwrap());
-        let end = NOW + jiff::SignedDuration::from_hours(1);
+        assert_eq!(all.last_change("a.example.com", NOW), tried.attempted_at);
+        let end = NOW + SignedDuration::from_hours(1);
         store.keep_withdrawals(&[a, tried], &[], end).unwrap();
         let all = Store::look(store.root()).unwrap().withdrawals().unwrap();
-        assert_eq!((all.open.len(), all.last_change["a.example.com"]), (0, end));
+        assert_eq!((all.open.len(), all.last_change("a.example.com", end)), (0, Some(end)));
     }
 
     #[test]
@@ -209,7 +216,7 @@ mod tests {
         let long = |seconds| Withdrawal { why: "x".repeat(5000), ..withdrawal("b.example.com", "192.0.2.2", seconds) };
         let (a, c) = (withdrawal("a.example.com", "192.0.2.1", 0), withdrawal("c.example.com", "192.0.2.1", 0));
         store.keep_withdrawals(&[], &[a.clone(), c.clone()], NOW).unwrap();
-        store.keep_withdrawals(core::slice::from_ref(&c), &[], NOW + jiff::SignedDuration::from_secs(7)).unwrap();
+        store.keep_withdrawals(core::slice::from_ref(&c), &[], NOW + SignedDuration::from_secs(7)).unwrap();
         for seconds in 0..300 {
             let entry = long(seconds);
             store.keep_withdrawals(&[], core::slice::from_ref(&entry), entry.at).unwrap();
@@ -218,8 +225,19 @@ mod tests {
         assert!(size < LONG, "{size}");
         let all = store.withdrawals().unwrap();
         assert_eq!(all.open, [a, long(299)]);
-        assert_eq!(all.last_change["c.example.com"], NOW + jiff::SignedDuration::from_secs(7));
-        assert_eq!(all.last_change.len(), 3);
+        assert_eq!(all.last_change("c.example.com", NOW), Some(NOW + SignedDuration::from_secs(7)));
+        assert_eq!(all.changes.len(), 3);
+    }
+
+    #[test]
+    fn a_change_by_a_clock_that_ran_ahead_does_not_count() {
+        let (_folder, store) = store();
+        let a = withdrawal("a.example.com", "192.0.2.1", 0);
+        store.keep_withdrawals(&[], core::slice::from_ref(&a), NOW).unwrap();
+        let ahead = NOW + SignedDuration::from_hours(24 * 365);
+        store.keep_withdrawals(core::slice::from_ref(&a), &[], ahead).unwrap();
+        let last = |now| store.withdrawals().unwrap().last_change("a.example.com", now);
+        assert_eq!((last(NOW), last(ahead)), (Some(NOW), Some(ahead)));
     }
 
     #[test]

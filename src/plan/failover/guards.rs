@@ -15,6 +15,9 @@ const FRESH: SignedDuration = SignedDuration::from_mins(2);
 /// How long a provider may go on showing what was before a change. An entry that ends by such a view is lost for ever.
 const SETTLED: SignedDuration = SignedDuration::from_mins(2);
 
+/// How long a provider that says to have removed a record is believed rather than its list.
+const OLD_VIEW: SignedDuration = SignedDuration::from_hours(1);
+
 /// What may be done about one address.
 pub(super) struct Judged {
     pub(super) node: NodeName,
@@ -96,7 +99,7 @@ impl<'a> Guards<'a> {
     pub(super) fn entry(&self, entry: &Withdrawal) -> Judged {
         let address = entry.record.address;
         let is_in_dns = self.records.is_some_and(|records| has(records, address));
-        let verdict = match self.settled() {
+        let verdict = match self.settled().and_then(|()| self.is_no_old_view(entry)) {
             Ok(()) if is_in_dns => self.in_dns(entry),
             Ok(()) if entry.untouched => Verdict::Close(entry.clone()),
             Err(unsettled) if (is_in_dns || entry.untouched) && self.policy.mode != Mode::Off => {
@@ -108,6 +111,15 @@ impl<'a> Guards<'a> {
             },
         };
         Judged { node: entry.node.clone(), address, verdict }
+    }
+
+    /// What shows the very record that the provider said to have removed is an old view: one that was made anew has another
+    /// identifier. Not for ever, since the provider may have been wrong.
+    fn is_no_old_view(&self, entry: &Withdrawal) -> Result<(), Hold> {
+        let shows = |records: &Records| records.all.iter().any(|record| record.id == entry.record.id);
+        let until = backoff::after(entry.attempted_at.unwrap_or(entry.at).min(self.now), OLD_VIEW);
+        let is_old = entry.is_done() && !entry.record.id.is_empty() && self.records.is_some_and(shows);
+        if is_old && until > self.now { Err(Hold::Unsettled(until)) } else { Ok(()) }
     }
 
     /// An entry whose address is in DNS ends; but a withdrawal that has failed is tried again while its reason lasts, and
@@ -139,16 +151,19 @@ impl<'a> Guards<'a> {
     /// Since when an entry could be restored.
     fn restore(&self, entry: &Withdrawal) -> Result<Timestamp, Hold> {
         let address = entry.record.address;
-        let own = |member: &&Member| member.node == entry.node && member.address == address;
-        let owner = self.scene.members.iter().find(own).ok_or(Hold::NotConfigured)?;
+        // Whatever its node is called by now.
+        if !self.is_configured(address) {
+            return Err(Hold::NotConfigured);
+        }
         if self.policy.mode == Mode::Off {
             return Err(Hold::Off);
         }
         let records = self.records.ok_or(Hold::Unread)?;
-        if !matches!(owner.condition, Condition::Well { .. }) {
-            return Err(Hold::StillOut);
-        }
-        let Some(Common::Well { since }) = self.common(address) else { return Err(Hold::Shared) };
+        let since = match self.common(address) {
+            Some(Common::Well { since }) => since,
+            _ if self.scene.members.iter().any(|it| it.address == address && is_well(it)) => return Err(Hold::Shared),
+            _ => return Err(Hold::StillOut),
+        };
         // A node that was found well before its record was journalled has not proven itself since.
         let ready = self.has_lasted(since.max(entry.at.min(self.now)), self.policy.restore_after)?;
         let ready = ready.max(self.backed_off(address)?);
@@ -181,7 +196,9 @@ impl<'a> Guards<'a> {
     fn leaves_enough(&self, records: &Records, address: IpAddr) -> Result<(), Hold> {
         let of_family = |other: &IpAddr| other.is_ipv4() == address.is_ipv4();
         let shown: BTreeSet<IpAddr> = records.all.iter().map(|record| record.address).filter(of_family).collect();
-        let out = self.scene.journal.iter().map(|entry| entry.record.address).filter(of_family);
+        // What no node has any more does not come back by itself: it is no part of the name.
+        let out = self.scene.journal.iter().map(|entry| entry.record.address);
+        let out = out.filter(of_family).filter(|address| self.is_configured(*address));
         let whole = shown.iter().copied().chain(out).collect::<BTreeSet<_>>().len();
         let is_well = |other: &IpAddr| matches!(self.common(*other), Some(Common::Well { .. }));
         if !shown.iter().any(is_well) {
@@ -191,6 +208,10 @@ impl<'a> Guards<'a> {
         let least = self.policy.min_records.unwrap_or(whole / 2 + 1);
         let stay = shown.iter().filter(|other| **other != address).count();
         if stay < least { Err(Hold::TooFew { stay, least }) } else { Ok(()) }
+    }
+
+    fn is_configured(&self, address: IpAddr) -> bool {
+        self.scene.members.iter().any(|member| member.address == address)
     }
 
     /// What all nodes with this address have in common, and since when all of them. `None`: no node has it.
@@ -245,6 +266,10 @@ impl<'a> Guards<'a> {
     fn has_way_out(&self) -> Result<(), Hold> {
         if self.scene.way_out { Ok(()) } else { Err(Hold::NoWayOut) }
     }
+}
+
+fn is_well(member: &Member) -> bool {
+    matches!(member.condition, Condition::Well { .. })
 }
 
 fn has(records: &Records, address: IpAddr) -> bool {

@@ -57,7 +57,9 @@ fn entry(number: u8) -> Withdrawal {
 }
 
 fn entry_of(number: u8, address: IpAddr) -> Withdrawal {
-    let (node, record, at, why) = (node(number), record(address), NOW - mins(30), "it fails".to_owned());
+    // What is in DNS again was made anew, and has another identifier.
+    let record = AddressRecord { id: format!("removed-{address}"), ..record(address) };
+    let (node, at, why) = (node(number), NOW - mins(30), "it fails".to_owned());
     Withdrawal { node, record, at, why, attempted_at: Some(at), failed: 0, untouched: false }
 }
 

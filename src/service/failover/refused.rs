@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::model::Over;
 use crate::mutex::lock;
-use crate::plan::members::Refused;
+use crate::plan::members::{Refused, RefusedAt};
 use crate::report::{Report, ServedReport, Verdict};
 
 /// What the service's looks have found that visitors refuse.
@@ -29,8 +29,8 @@ pub(crate) fn note_refused(refused: &SharedRefused, report: Option<&Report>, now
             for served in node.served.iter().filter(first).filter(|served| is_refused(&served.verdict)) {
                 let Some(address) = served.address else { continue };
                 let key = (certificate.name.clone(), node.node.clone(), address.ip(), served.sni.clone());
-                let since = before.get(&key).copied().unwrap_or(now);
-                all.insert(key, since);
+                let since = before.get(&key).map_or(now, |seen| seen.since);
+                all.insert(key, RefusedAt { since, last: now });
             }
         }
     }

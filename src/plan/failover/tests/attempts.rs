@@ -19,7 +19,7 @@ fn ended(journal: &[Withdrawal], change: &Change, answer: Option<&Swap>) -> Vec<
 
 #[test]
 fn an_attempt_counts_as_failed_until_it_is_known_to_be_done() {
-    let noted = Withdrawal { at: NOW, attempted_at: Some(NOW), failed: 1, ..entry(1) };
+    let noted = Withdrawal { record: record(ip(1)), at: NOW, attempted_at: Some(NOW), failed: 1, ..entry(1) };
     let changed = Swap::Changed("its TTL".to_owned());
     assert_eq!(begun(&[], &withdraws(1)), slice::from_ref(&noted));
     assert_eq!(ended(&[], &withdraws(1), None), slice::from_ref(&noted));

@@ -43,9 +43,33 @@ fn what_belongs_to_no_node_any_more_waits_for_a_person() {
         assert_eq!(gone.held(), Hold::NotConfigured);
         assert_eq!(gone.clone().with(|case| case.records = None).held(), Hold::NotConfigured);
         assert_eq!(case.clone().with(|case| case.members[0].address = ip(9)).held(), Hold::NotConfigured);
-        // Another node has the address now.
-        assert_eq!(case.with(|case| case.members[0].node = node(9)).held(), Hold::NotConfigured);
     }
+}
+
+#[test]
+fn a_node_that_is_called_otherwise_gets_its_record_back() {
+    let renamed = Case::out(WELL).with(|case| case.members[0].node = node(9));
+    assert_eq!(renamed.done(), Change::Restore(entry(1)));
+}
+
+#[test]
+fn what_belongs_to_no_node_any_more_counts_for_no_guard() {
+    // Node 1 was replaced by node 4 while it was out.
+    let replaced = Case::out(WELL).shown(&[ip(2), ip(3), ip(4)]);
+    let replaced = replaced.with(|case| case.members[0] = member(4, FAILING));
+    let withdrawn = Change::Withdraw { node: node(4), record: record(ip(4)) };
+    assert_eq!(replaced.done(), withdrawn);
+}
+
+#[test]
+fn an_entry_does_not_end_by_an_old_view_of_its_record() {
+    let shown = Case::out(WELL).with(|case| {
+        let old = case.journal[0].record.clone();
+        case.all().push(old);
+    });
+    assert_eq!(shown.held(), Hold::Unsettled(NOW + mins(30)));
+    let long = shown.with(|case| (case.journal[0].at, case.journal[0].attempted_at) = (NOW - mins(61), None));
+    assert_eq!(long.only(), Decision::Close(long.journal[0].clone()), "the provider was wrong");
 }
 
 #[test]

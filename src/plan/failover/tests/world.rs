@@ -260,7 +260,7 @@ impl World {
         let address = self.members[number].address;
         match self.draw.number(9) {
             0 | 1 => {
-                self.dns.push(AddressRecord { ttl: 60, ..record(address) });
+                self.dns.push(AddressRecord { ttl: 60, id: format!("by hand at {}", self.minute), ..record(address) });
                 self.oracle.touched(address);
             }
             2 | 3 => self.dns.retain(|record| record.address != address),
