@@ -347,7 +347,7 @@ mod tests {
             ..install("/mine/{name}.pem", None, &[])
         };
         let own = over(&set, found("/etc/nginx/ssl", Some("nginx"), ""));
-        let mut draft = Draft { install: set.clone(), ..said(&[own.clone()]) };
+        let mut draft = Draft { install: set.clone(), ..said(core::slice::from_ref(&own)) };
         draft.nodes[0].install = own;
         share(&mut draft);
         assert_eq!(draft.install, set);
