@@ -111,8 +111,7 @@ impl Read {
     fn now(init: &Init, start: &Start, config: &Config) -> Result<Self, Fault> {
         // What is missing is asked for, or named, later.
         let (secrets, _) = Secrets::read_what_can_be(config);
-        let identity =
-            |file: &PathBuf| Ok::<_, Fault>(Identity::new(file.clone(), secret::read_text(file)?));
+        let identity = |file: &PathBuf| Ok::<_, Fault>(Identity::new(file.clone(), secret::read_text(file)?));
         let login_identities = init.login_identity.iter().map(identity).collect::<Result<_, _>>()?;
         let (mut token, mut has_key) = (None, true);
         if let Start::First(draft) = start {
