@@ -172,6 +172,25 @@ fn rfc2136_changes_nothing_if_another_did_even_between_the_last_look_and_the_upd
 }
 
 #[test]
+fn rfc2136_tells_the_names_own_records_from_those_of_a_wildcard() {
+    let scene = Scene::start();
+    let unchanged =
+        |name: &str, all: &[AddressRecord]| scene.runtime.block_on(scene.client.unchanged(&zone(), name, all));
+    let (all, serial) = (scene.read(), scene.lab.dns.dig(&["example.test", "SOA", "+short"]));
+    assert_eq!(unchanged(NAME, &all).unwrap(), Swap::Done);
+    assert_eq!(unchanged(NAME, &all[1..]).unwrap(), Swap::Changed("192.0.2.1 is new".to_owned()));
+    assert_eq!(scene.lab.dns.dig(&["example.test", "SOA", "+short"]), serial, "nothing was changed");
+    scene.lab.dns.update("add *.wild.example.test. 300 A 192.0.2.7");
+    scene.lab.dns.update("add *.wild.example.test. 300 A 192.0.2.8");
+    let name = "www.wild.example.test";
+    let synthesized = scene.runtime.block_on(scene.client.address_records(&zone(), name)).unwrap();
+    assert_eq!(synthesized.len(), 2);
+    let error = unchanged(name, &synthesized).unwrap_err();
+    assert!(error.next().contains("wildcard"), "{error}: {}", error.next());
+    assert_eq!(scene.lab.dns.dig(&[name, "A", "+short"]).lines().count(), 2);
+}
+
+#[test]
 fn rfc2136_looks_for_an_update_that_was_not_answered() {
     let scene = Scene::start();
     let all = scene.read();
