@@ -86,7 +86,8 @@ pub(crate) async fn way_out(config: &Config, addresses: impl IntoIterator<Item =
         stream::iter(addresses.into_iter().map(move |address| (host.clone(), address)))
     });
     let found = found.buffer_unordered(AT_ONCE).flatten();
-    let counts = found.filter(|(_, at)| core::future::ready(!nodes.contains(&at.ip().to_canonical()) && !is_here(at.ip())));
+    let counts =
+        found.filter(|(_, at)| core::future::ready(!nodes.contains(&at.ip().to_canonical()) && !is_here(at.ip())));
     let asked = counts.map(async |(host, at)| (Family::of(at.ip()), reaches(&host, at).await));
     let mut asked = core::pin::pin!(asked.buffer_unordered(AT_ONCE));
     let mut reached = WayOut::default();

@@ -209,8 +209,7 @@ async fn restore_one(
     let restored =
         |done, notes| Restored { name: record.name.clone(), address: record.address, ttl: record.ttl, done, notes };
     if has(&reading.records, record.address) {
-        let scene =
-            Scene { members, records: Some(&reading.records), journal: &all, last_change, way_out: true };
+        let scene = Scene { members, records: Some(&reading.records), journal: &all, last_change, way_out: true };
         end_shown(context, place, &scene, entry).await?;
         place.close(&reading, &mut all, entry, true).await?;
         return Ok(restored("in-dns", Vec::new()));
@@ -262,12 +261,7 @@ async fn restore_one(
 }
 
 /// Whether an entry may end whose record is shown: as the service judges it.
-async fn end_shown(
-    context: &Context,
-    place: &Place<'_>,
-    scene: &Scene<'_>,
-    entry: &Withdrawal,
-) -> Result<(), Finding> {
+async fn end_shown(context: &Context, place: &Place<'_>, scene: &Scene<'_>, entry: &Withdrawal) -> Result<(), Finding> {
     let AddressRecord { name, address, .. } = &entry.record;
     let decided = |mode| decide(&policy(&context.config, mode), scene, place.now());
     let mut ends = decided(FailoverMode::Off).into_iter();
@@ -286,7 +280,8 @@ async fn end_shown(
         });
         next = until.map_or(next, |until| format!("run this again after {}", until.strftime("%H:%M:%S UTC")));
     }
-    let what = format!("{address} of {name} is shown, which may be a view from before it was withdrawn: its entry stays");
+    let what =
+        format!("{address} of {name} is shown, which may be a view from before it was withdrawn: its entry stays");
     Err(Finding::for_a_person(Code::FailoverHeld, name, what, next))
 }
 

@@ -116,7 +116,8 @@ impl Place<'_> {
         let texts = self.call(self.provider.texts(self.zone, &name)).await?;
         let marked: Vec<IpAddr> = texts.iter().filter_map(address).collect();
         if !marked.contains(&own) {
-            let what = format!("the TXT record at {name} that tells of the withdrawal of {own} is made, and is not shown");
+            let what =
+                format!("the TXT record at {name} that tells of the withdrawal of {own} is made, and is not shown");
             return Err(DnsError::MalformedResponse { api: format!("the DNS provider of {}", self.owner), what });
         }
         let known: Vec<IpAddr> = reading.texts.iter().flatten().filter_map(address).collect();

@@ -45,7 +45,9 @@ pub(super) async fn look(
 pub(crate) fn decide_by_route(policy: &Policy, scene: &Scene<'_>, way_out: &WayOut, now: Timestamp) -> Vec<Decision> {
     let scene = Scene { way_out: way_out.is_any(), ..scene.clone() };
     let decisions = decide(policy, &scene, now);
-    let cut_off = |decision: &Decision| matches!(decision, Decision::Do(_) | Decision::Advise(_)) && !way_out.reaches(of(decision).1);
+    let cut_off = |decision: &Decision| {
+        matches!(decision, Decision::Do(_) | Decision::Advise(_)) && !way_out.reaches(of(decision).1)
+    };
     if !decisions.iter().any(cut_off) {
         return decisions;
     }

@@ -8,11 +8,15 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use tokio::sync::Notify;
 
+use core::net::IpAddr;
+
 use super::*;
 use crate::cert::NodeName;
 use crate::cert::fixture::NOW;
+use crate::model::Code;
 use crate::mutex::lock;
-use crate::plan::failover::{Condition, Hold, Mode};
+use crate::observe::witness::WayOut;
+use crate::plan::failover::{Condition, Member};
 
 const OWNER: &str = "api.example.com";
 
@@ -32,7 +36,24 @@ struct Dns {
     died: Notify,
     /// Withdrawals and returns fail.
     refuses: Mutex<bool>,
+    refuses_withdrawals: Mutex<bool>,
     made: AtomicUsize,
+    /// Seconds that calls took.
+    passed: Mutex<i64>,
+    /// What happens at the call of this number.
+    event: Mutex<Option<(usize, Event)>>,
+    /// What the first node is by now, where it has changed during a step.
+    is_well: Mutex<bool>,
+    /// The records are those of a wildcard.
+    synthesized: Mutex<bool>,
+    texts_are_hidden: Mutex<bool>,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Takes(i64),
+    Recovers,
+    Marks(u8),
 }
 
 impl Dns {
@@ -44,6 +65,13 @@ impl Dns {
 
     async fn call<T>(&self, effect: impl FnOnce() -> T) -> T {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let event = lock(&self.event).clone().filter(|(at, _)| *at == number);
+        match event.map(|(_, event)| event) {
+            Some(Event::Takes(seconds)) => *lock(&self.passed) += seconds,
+            Some(Event::Recovers) => *lock(&self.is_well) = true,
+            Some(Event::Marks(last)) => lock(&self.texts).push(marker(last)),
+            None => {}
+        }
         let dies = lock(&self.dies).filter(|(at, _)| *at == number).map(|(_, dies)| dies);
         if dies == Some(Dies::Before) {
             self.died.notify_one();
@@ -112,8 +140,22 @@ impl Provider for Dns {
         self.call(|| Ok(lock(&self.records).clone())).await
     }
 
+    async fn unchanged(&self, _zone: &Zone, name: &str, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        let is_synthesized = *lock(&self.synthesized);
+        self.call(|| match is_synthesized {
+            true => Err(DnsError::Name { name: name.to_owned() }),
+            false => self.swap(all, |_| {}),
+        })
+        .await
+    }
+
     async fn withdraw(&self, _zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
-        self.call(|| self.swap(all, |records| records.retain(|other| other != record))).await
+        let refuses = *lock(&self.refuses_withdrawals);
+        self.call(|| match refuses {
+            true => Err(DnsError::Name { name: record.name.clone() }),
+            false => self.swap(all, |records| records.retain(|other| other != record)),
+        })
+        .await
     }
 
     async fn restore(&self, _zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
@@ -122,7 +164,8 @@ impl Provider for Dns {
     }
 
     async fn texts(&self, _zone: &Zone, _name: &str) -> Result<Vec<String>, DnsError> {
-        self.call(|| Ok(lock(&self.texts).clone())).await
+        let is_hidden = *lock(&self.texts_are_hidden);
+        self.call(|| if is_hidden { Ok(Vec::new()) } else { Ok(lock(&self.texts).clone()) }).await
     }
 }
 
@@ -153,6 +196,7 @@ struct World {
     minute: i64,
     policy: Policy,
     members: Vec<Member>,
+    reached: Vec<IpAddr>,
 }
 
 impl World {
@@ -164,14 +208,14 @@ impl World {
             min_records: None,
             interval: SignedDuration::from_mins(5),
         };
-        let mut world =
-            Self { folder: tempfile::tempdir().unwrap(), dns: Dns::new(), minute: 0, policy, members: Vec::new() };
+        let (folder, dns, members) = (tempfile::tempdir().unwrap(), Dns::new(), Vec::new());
+        let mut world = Self { folder, dns, minute: 0, policy, members, reached: vec![address(99)] };
         world.set(1, true);
         world
     }
 
     fn now(&self) -> Timestamp {
-        NOW + SignedDuration::from_mins(self.minute)
+        NOW + SignedDuration::from_mins(self.minute) + SignedDuration::from_secs(*lock(&self.dns.passed))
     }
 
     /// The first node has been well, or has failed, for an hour; the others are well.
@@ -196,10 +240,11 @@ impl World {
     async fn step(&mut self) -> Option<Step> {
         self.minute += 1;
         let (store, zone) = (self.store(), zone());
-        let place = Place { store: &store, provider: &self.dns, resolvers: None, owner: OWNER, zone: &zone };
-        let situation = Situation { policy: &self.policy, members: &self.members, way_out: true };
+        let clock = || self.now();
+        let place =
+            Place { store: &store, provider: &self.dns, resolvers: None, owner: OWNER, zone: &zone, clock: &clock };
         tokio::select! {
-            step = place.step(&situation, |_| "no answer".to_owned(), self.now()) => Some(step.unwrap()),
+            step = place.step(&self.policy, &*self) => Some(step.unwrap()),
             () = self.dns.died.notified() => None,
         }
     }
@@ -215,6 +260,29 @@ impl World {
         let known = !self.open().is_empty() || !lock(&self.dns.texts).is_empty();
         assert!(self.dns.has(1) || known, "neither in DNS nor in the journal nor marked");
     }
+}
+
+#[async_trait]
+impl Outlook for World {
+    fn members(&self, _journal: &[Withdrawal], now: Timestamp) -> Vec<Member> {
+        let mut members = self.members.clone();
+        if *lock(&self.dns.is_well) {
+            members[0].condition = Condition::Well { since: now };
+        }
+        members
+    }
+
+    async fn way_out(&self, _members: &[Member]) -> WayOut {
+        WayOut::over(&self.reached)
+    }
+
+    fn why(&self, _change: &Change) -> String {
+        "no answer".to_owned()
+    }
+}
+
+fn marker(last: u8) -> String {
+    Marker::new(address(last), 120, NOW, &NodeName::parse("other").unwrap()).to_string()
 }
 
 async fn died_at(call: usize, dies: Dies, while_failing: bool, loses_state: bool) -> bool {
@@ -268,8 +336,8 @@ async fn killed_at_any_call_the_next_steps_converge_and_no_record_is_lost() {
                     deaths += usize::from(died);
                 }
             }
-            // Reading records and texts, marker and withdrawal; or reading both, restoring, removing the marker.
-            assert_eq!(deaths, 8, "{while_failing} {loses_state}");
+            // Records, texts, whether they are the name's own, marker, texts again, withdrawal; or both, return, marker.
+            assert_eq!(deaths, if while_failing { 12 } else { 8 }, "{while_failing} {loses_state}");
         }
     }
 }
@@ -277,7 +345,7 @@ async fn killed_at_any_call_the_next_steps_converge_and_no_record_is_lost() {
 #[tokio::test]
 async fn the_journal_and_the_marker_are_there_before_the_record_is_gone() {
     let mut world = World::new();
-    *lock(&world.dns.dies) = Some((3, Dies::Before));
+    *lock(&world.dns.dies) = Some((5, Dies::Before));
     assert!(world.step().await.is_none());
     assert!(world.dns.has(1));
     let open = world.open();
@@ -308,28 +376,100 @@ async fn a_provider_that_refuses_is_asked_again_later_and_the_record_stays() {
 }
 
 #[tokio::test]
-async fn what_another_has_changed_in_between_is_left_alone() {
+async fn what_another_has_changed_in_between_is_left_alone_without_a_journal_entry_or_a_marker() {
     let mut world = World::new();
-    // Another has taken one out since the reading of this step; the next read sees it, and too few would stay.
-    let reading = {
-        let (store, zone) = (world.store(), zone());
-        let place = Place { store: &store, provider: &world.dns, resolvers: None, owner: OWNER, zone: &zone };
-        let reading = place.read(world.now()).await.unwrap();
-        lock(&world.dns.records).retain(|record| record.address != address(2));
-        let change = Change::Withdraw { node: NodeName::parse("n1").unwrap(), record: record(1) };
-        let mut all = Vec::new();
-        let made = place.make(&reading, &mut all, &change, "no answer", world.now()).await.unwrap();
-        assert_eq!(made, Made::Changed("another record is there".to_owned()));
-        reading
-    };
-    assert_eq!(reading.records.all.len(), 3);
-    assert!(world.dns.has(1) && world.open().len() == 1);
+    let (store, zone, clock) = (world.store(), zone(), || NOW);
+    let place =
+        Place { store: &store, provider: &world.dns, resolvers: None, owner: OWNER, zone: &zone, clock: &clock };
+    let reading = place.read().await.unwrap();
+    lock(&world.dns.records).retain(|record| record.address != address(2));
+    let change = Change::Withdraw { node: NodeName::parse("n1").unwrap(), record: record(1) };
+    let mut all = Vec::new();
+    let made = place.make(&reading, &mut all, &change, "no answer", None).await.unwrap();
+    assert_eq!(made, Made::Changed("another record is there".to_owned()));
+    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()));
     world.steps(10).await;
     assert!(world.dns.has(1), "two are left, and both have to stay");
-    assert!(world.open().len() == 1, "it is tried again while its reason lasts");
-    world.set(1, false);
+}
+
+/// `made` of the step in which this happens at this call of it.
+async fn made_with(call: usize, event: Event) -> (World, Made) {
+    let mut world = World::new();
+    *lock(&world.dns.event) = Some((call, event));
+    let (_, made) = world.step().await.unwrap().made.unwrap();
+    (world, made)
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_given_up_if_its_reason_went_while_the_marker_was_made() {
+    for (event, words) in [(Event::Recovers, "the reason is gone"), (Event::Takes(31), "took 31 s")] {
+        let (world, made) = made_with(3, event).await;
+        let Made::Changed(what) = made else { panic!("{made:?}") };
+        assert!(what.contains(words), "{what}");
+        assert!(world.dns.has(1) && lock(&world.dns.texts).is_empty(), "and the marker is taken back");
+        assert!(world.open()[0].untouched);
+    }
+    let (world, made) = made_with(3, Event::Takes(20)).await;
+    assert_eq!((made, world.dns.has(1)), (Made::Done, false));
+}
+
+#[tokio::test]
+async fn two_controllers_that_withdraw_at_once_see_each_others_marker() {
+    let (world, made) = made_with(4, Event::Marks(2)).await;
+    assert_eq!(made, Made::Changed("192.0.2.2 is being withdrawn by another, says its marker".to_owned()));
+    assert_eq!(*lock(&world.dns.texts), [marker(2)]);
+    assert!(world.dns.has(1));
+}
+
+#[tokio::test]
+async fn nothing_is_withdrawn_where_a_wildcard_answers_or_the_marker_cannot_be_read_back() {
+    let mut world = World::new();
+    *lock(&world.dns.synthesized) = true;
+    assert!(matches!(world.step().await.unwrap().made, Some((_, Made::Failed(_)))));
+    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()), "nor is anything made");
+    *lock(&world.dns.synthesized) = false;
+    *lock(&world.dns.texts_are_hidden) = true;
+    let Some((_, Made::Failed(finding))) = world.step().await.unwrap().made else { panic!("it is made") };
+    assert!(finding.what.contains("is not shown"), "{finding:?}");
+    assert!(world.dns.has(1));
+}
+
+#[tokio::test]
+async fn an_attempt_is_as_late_as_its_end_with_or_without_an_answer() {
+    for refuses in [false, true] {
+        let mut world = World::new();
+        // Reading the records takes a minute, and the withdrawal two.
+        *lock(&world.dns.event) = Some((5, Event::Takes(120)));
+        *lock(&world.dns.refuses_withdrawals) = refuses;
+        let before = world.now() + SignedDuration::from_mins(1);
+        let step = world.step().await.unwrap();
+        assert_eq!(step.reading.unwrap().records.read_at, before);
+        let entry = &world.open()[0];
+        let ended = before + SignedDuration::from_mins(2);
+        assert_eq!((entry.attempted_at, entry.failed), (Some(ended), u32::from(refuses)));
+        let last = world.store().withdrawals().unwrap().last_change[OWNER];
+        assert_eq!(last, ended);
+    }
+}
+
+#[tokio::test]
+async fn a_witness_over_another_family_says_nothing() {
+    let mut world = World::new();
+    world.reached = vec!["2001:db8::99".parse().unwrap(), [127, 0, 0, 1].into()];
+    let step = world.step().await.unwrap();
+    assert!(matches!(step.decisions[..], [Decision::Hold { why: Hold::NoWayOut, .. }]), "{:?}", step.decisions);
+    world.reached.push(address(99));
+    assert!(matches!(world.step().await.unwrap().made, Some((_, Made::Done))));
+}
+
+#[tokio::test]
+async fn an_entry_whose_record_is_an_old_view_does_not_end() {
+    let mut world = World::new();
+    world.steps(1).await;
+    lock(&world.dns.records).push(record(1));
+    *lock(&world.dns.synthesized) = true;
     world.steps(10).await;
-    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()));
+    assert_eq!(world.open().len(), 1);
 }
 
 #[tokio::test]
@@ -342,7 +482,13 @@ async fn a_record_that_a_person_brings_back_ends_its_entry_and_marker() {
     world.minute += 10;
     let step = world.step().await.unwrap();
     assert!(matches!(step.decisions[..], [Decision::Close(_)]), "{:?}", step.decisions);
-    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()));
+    assert_eq!((world.open(), lock(&world.dns.texts).len()), (Vec::new(), 1), "failover is off: DNS stays as it is");
+    let step = world.step().await.unwrap();
+    assert!(step.findings[0].what.contains("says that 192.0.2.1 is withdrawn, which is in DNS"), "{:?}", step.findings);
+    world.policy.mode = Mode::Act;
+    world.set(1, false);
+    world.steps(1).await;
+    assert!(lock(&world.dns.texts).is_empty());
     assert_eq!(lock(&world.dns.records).len(), 3);
 }
 

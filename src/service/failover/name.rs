@@ -156,8 +156,7 @@ pub(super) struct Question {
 impl Outlook for Question {
     fn members(&self, journal: &[Withdrawal], now: Timestamp) -> Vec<Member> {
         let (healths, refused) = (self.healths.all(), lock(&self.refused).clone());
-        let known =
-            Known { healths: &healths, refused: &refused, begins: self.begins, age: SignedDuration::ZERO };
+        let known = Known { healths: &healths, refused: &refused, begins: self.begins, age: SignedDuration::ZERO };
         members(&self.config, &self.group.names, known, journal, now)
     }
 
@@ -169,9 +168,7 @@ impl Outlook for Question {
     fn why(&self, change: &Change) -> String {
         let refused = lock(&self.refused).clone();
         match change {
-            Change::Withdraw { node, record } => {
-                why(&self.healths.all(), &refused, &self.config, node, record.address)
-            }
+            Change::Withdraw { node, record } => why(&self.healths.all(), &refused, &self.config, node, record.address),
             Change::Restore(_) => String::new(),
         }
     }
