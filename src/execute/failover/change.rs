@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::findings::attempt_failed;
 use super::outlook::{Outlook, look};
-use super::{Made, Place, Reading, marker_of, values};
+use super::{Made, Place, Reading, values};
 use crate::dns::DnsError;
 use crate::model::{AddressRecord, Marker, Swap, Withdrawal, marker_name};
 use crate::plan::failover::{Change, Decision, Policy, journal};

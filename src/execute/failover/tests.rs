@@ -1,7 +1,6 @@
 //! A step against a zone in memory, which dies at each call: before the call has done anything, and after it has.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
-use std::fs;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -17,6 +16,9 @@ use crate::model::Code;
 use crate::mutex::lock;
 use crate::observe::witness::WayOut;
 use crate::plan::failover::{Condition, Member};
+
+mod attempts;
+mod deaths;
 
 const OWNER: &str = "api.example.com";
 
@@ -36,7 +38,6 @@ struct Dns {
     died: Notify,
     /// Withdrawals and returns fail.
     refuses: Mutex<bool>,
-    refuses_withdrawals: Mutex<bool>,
     made: AtomicUsize,
     /// Seconds that calls took.
     passed: Mutex<i64>,
@@ -93,10 +94,14 @@ impl Dns {
         self.shown().contains(&address(last))
     }
 
-    fn swap(&self, all: &[AddressRecord], change: impl FnOnce(&mut Vec<AddressRecord>)) -> Result<Swap, DnsError> {
+    fn refused(&self) -> Result<(), DnsError> {
         if *lock(&self.refuses) {
             return Err(DnsError::MalformedResponse { api: "the API".to_owned(), what: "no answer".to_owned() });
         }
+        Ok(())
+    }
+
+    fn swap(&self, all: &[AddressRecord], change: impl FnOnce(&mut Vec<AddressRecord>)) -> Result<Swap, DnsError> {
         let mut records = lock(&self.records);
         let (mut now, mut read) = (records.clone(), all.to_vec());
         now.sort();
@@ -150,17 +155,14 @@ impl Provider for Dns {
     }
 
     async fn withdraw(&self, _zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
-        let refuses = *lock(&self.refuses_withdrawals);
-        self.call(|| match refuses {
-            true => Err(DnsError::Name { name: record.name.clone() }),
-            false => self.swap(all, |records| records.retain(|other| other != record)),
-        })
-        .await
+        let refused = self.refused();
+        self.call(|| refused.and_then(|()| self.swap(all, |records| records.retain(|other| other != record)))).await
     }
 
     async fn restore(&self, _zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
         let id = format!("new{}", self.made.fetch_add(1, Ordering::Relaxed));
-        self.call(|| self.swap(all, |records| records.push(AddressRecord { id, ..record.clone() }))).await
+        let (refused, back) = (self.refused(), AddressRecord { id, ..record.clone() });
+        self.call(|| refused.and_then(|()| self.swap(all, |records| records.push(back)))).await
     }
 
     async fn texts(&self, _zone: &Zone, _name: &str) -> Result<Vec<String>, DnsError> {
@@ -285,63 +287,6 @@ fn marker(last: u8) -> String {
     Marker::new(address(last), 120, NOW, &NodeName::parse("other").unwrap()).to_string()
 }
 
-async fn died_at(call: usize, dies: Dies, while_failing: bool, loses_state: bool) -> bool {
-    let mut world = World::new();
-    if !while_failing {
-        world.steps(2).await;
-        assert!(!world.dns.has(1));
-        world.minute += 30;
-        world.set(1, false);
-    }
-    let from = world.dns.calls.load(Ordering::Relaxed);
-    *lock(&world.dns.dies) = Some((from + call, dies));
-    let died = world.step().await.is_none();
-    *lock(&world.dns.dies) = None;
-    if loses_state {
-        let _ = fs::remove_dir_all(world.folder.path().join("state"));
-    }
-    world.no_record_is_lost();
-    if while_failing {
-        for _ in 0..30 {
-            world.step().await;
-            world.no_record_is_lost();
-        }
-        assert!(!world.dns.has(1), "{call} {dies:?}: withdrawn in the end");
-        assert_eq!((world.open().len(), lock(&world.dns.texts).len()), (1, 1), "{call} {dies:?}");
-        world.set(1, false);
-    }
-    for _ in 0..40 {
-        world.step().await;
-        world.no_record_is_lost();
-    }
-    let records = lock(&world.dns.records).clone();
-    let back = records.iter().find(|record| record.address == address(1)).expect("it is back");
-    assert_eq!(back.ttl, 120);
-    if !loses_state {
-        assert_eq!((back.comment.as_deref(), back.settings.as_str()), (Some("of ours"), "{}"));
-    }
-    assert_eq!(records.len(), 3, "{call} {dies:?}: and no other was touched");
-    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()), "{call} {dies:?}");
-    died
-}
-
-#[tokio::test]
-async fn killed_at_any_call_the_next_steps_converge_and_no_record_is_lost() {
-    for while_failing in [true, false] {
-        for loses_state in [false, true] {
-            let mut deaths = 0;
-            for call in 0..20 {
-                for dies in [Dies::Before, Dies::After] {
-                    let died = died_at(call, dies, while_failing, loses_state).await;
-                    deaths += usize::from(died);
-                }
-            }
-            // Records, texts, whether they are the name's own, marker, texts again, withdrawal; or both, return, marker.
-            assert_eq!(deaths, if while_failing { 12 } else { 8 }, "{while_failing} {loses_state}");
-        }
-    }
-}
-
 #[tokio::test]
 async fn the_journal_and_the_marker_are_there_before_the_record_is_gone() {
     let mut world = World::new();
@@ -373,103 +318,6 @@ async fn a_provider_that_refuses_is_asked_again_later_and_the_record_stays() {
     world.steps(90).await;
     assert!(!world.dns.has(1));
     assert_eq!(world.open()[0].failed, 0);
-}
-
-#[tokio::test]
-async fn what_another_has_changed_in_between_is_left_alone_without_a_journal_entry_or_a_marker() {
-    let mut world = World::new();
-    let (store, zone, clock) = (world.store(), zone(), || NOW);
-    let place =
-        Place { store: &store, provider: &world.dns, resolvers: None, owner: OWNER, zone: &zone, clock: &clock };
-    let reading = place.read().await.unwrap();
-    lock(&world.dns.records).retain(|record| record.address != address(2));
-    let change = Change::Withdraw { node: NodeName::parse("n1").unwrap(), record: record(1) };
-    let mut all = Vec::new();
-    let made = place.make(&reading, &mut all, &change, "no answer", None).await.unwrap();
-    assert_eq!(made, Made::Changed("another record is there".to_owned()));
-    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()));
-    world.steps(10).await;
-    assert!(world.dns.has(1), "two are left, and both have to stay");
-}
-
-/// `made` of the step in which this happens at this call of it.
-async fn made_with(call: usize, event: Event) -> (World, Made) {
-    let mut world = World::new();
-    *lock(&world.dns.event) = Some((call, event));
-    let (_, made) = world.step().await.unwrap().made.unwrap();
-    (world, made)
-}
-
-#[tokio::test]
-async fn a_withdrawal_is_given_up_if_its_reason_went_while_the_marker_was_made() {
-    for (event, words) in [(Event::Recovers, "the reason is gone"), (Event::Takes(31), "took 31 s")] {
-        let (world, made) = made_with(3, event).await;
-        let Made::Changed(what) = made else { panic!("{made:?}") };
-        assert!(what.contains(words), "{what}");
-        assert!(world.dns.has(1) && lock(&world.dns.texts).is_empty(), "and the marker is taken back");
-        assert!(world.open()[0].untouched);
-    }
-    let (world, made) = made_with(3, Event::Takes(20)).await;
-    assert_eq!((made, world.dns.has(1)), (Made::Done, false));
-}
-
-#[tokio::test]
-async fn two_controllers_that_withdraw_at_once_see_each_others_marker() {
-    let (world, made) = made_with(4, Event::Marks(2)).await;
-    assert_eq!(made, Made::Changed("192.0.2.2 is being withdrawn by another, says its marker".to_owned()));
-    assert_eq!(*lock(&world.dns.texts), [marker(2)]);
-    assert!(world.dns.has(1));
-}
-
-#[tokio::test]
-async fn nothing_is_withdrawn_where_a_wildcard_answers_or_the_marker_cannot_be_read_back() {
-    let mut world = World::new();
-    *lock(&world.dns.synthesized) = true;
-    assert!(matches!(world.step().await.unwrap().made, Some((_, Made::Failed(_)))));
-    assert_eq!((world.open(), lock(&world.dns.texts).clone()), (Vec::new(), Vec::new()), "nor is anything made");
-    *lock(&world.dns.synthesized) = false;
-    *lock(&world.dns.texts_are_hidden) = true;
-    let Some((_, Made::Failed(finding))) = world.step().await.unwrap().made else { panic!("it is made") };
-    assert!(finding.what.contains("is not shown"), "{finding:?}");
-    assert!(world.dns.has(1));
-}
-
-#[tokio::test]
-async fn an_attempt_is_as_late_as_its_end_with_or_without_an_answer() {
-    for refuses in [false, true] {
-        let mut world = World::new();
-        // Reading the records takes a minute, and the withdrawal two.
-        *lock(&world.dns.event) = Some((5, Event::Takes(120)));
-        *lock(&world.dns.refuses_withdrawals) = refuses;
-        let before = world.now() + SignedDuration::from_mins(1);
-        let step = world.step().await.unwrap();
-        assert_eq!(step.reading.unwrap().records.read_at, before);
-        let entry = &world.open()[0];
-        let ended = before + SignedDuration::from_mins(2);
-        assert_eq!((entry.attempted_at, entry.failed), (Some(ended), u32::from(refuses)));
-        let last = world.store().withdrawals().unwrap().last_change[OWNER];
-        assert_eq!(last, ended);
-    }
-}
-
-#[tokio::test]
-async fn a_witness_over_another_family_says_nothing() {
-    let mut world = World::new();
-    world.reached = vec!["2001:db8::99".parse().unwrap(), [127, 0, 0, 1].into()];
-    let step = world.step().await.unwrap();
-    assert!(matches!(step.decisions[..], [Decision::Hold { why: Hold::NoWayOut, .. }]), "{:?}", step.decisions);
-    world.reached.push(address(99));
-    assert!(matches!(world.step().await.unwrap().made, Some((_, Made::Done))));
-}
-
-#[tokio::test]
-async fn an_entry_whose_record_is_an_old_view_does_not_end() {
-    let mut world = World::new();
-    world.steps(1).await;
-    lock(&world.dns.records).push(record(1));
-    *lock(&world.dns.synthesized) = true;
-    world.steps(10).await;
-    assert_eq!(world.open().len(), 1);
 }
 
 #[tokio::test]

@@ -242,7 +242,7 @@ fn exec_calls_a_program_for_addresses_if_it_is_said_to_have_the_tasks() {
     let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
     let lines = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap_or_default();
     write("records", "192.0.2.1 300 line=telecom id=7\n192.0.2.2 600\n");
-    write("texts", "withdrawn\n");
+    write("texts", "\"withdrawn\"\n");
     let command = script(folder.path(), PROGRAM);
     let (runtime, limit) = (runtime(), Duration::from_secs(30));
     let plain = Exec::new(&command, limit);
@@ -287,7 +287,7 @@ fn exec_looks_for_a_change_whose_program_failed() {
 cd "$1" && shift
 case $1 in
 addresses) cat records ;;
-withdraw) [ -e broken ] || : >records; exit 3 ;;
+withdraw) [ -e idle ] && exit 0; [ -e broken ] || : >records; exit 3 ;;
 esac
 "#;
     let exec = Exec::new(&script(folder.path(), text), Duration::from_secs(30)).with_addresses();
@@ -297,6 +297,10 @@ esac
     let all = runtime.block_on(exec.address_records(&zone(), NAME)).unwrap();
     let error = runtime.block_on(exec.withdraw(&zone(), &all[0], &all)).unwrap_err();
     assert_eq!(error.code().as_str(), "dns-program-failed", "{error}");
+    fs::write(folder.path().join("idle"), "").unwrap();
+    let error = runtime.block_on(exec.withdraw(&zone(), &all[0], &all)).unwrap_err();
+    assert!(error.to_string().contains("shows what was there before"), "a success that changed nothing: {error}");
+    fs::remove_file(folder.path().join("idle")).unwrap();
     fs::remove_file(folder.path().join("broken")).unwrap();
     assert_eq!(runtime.block_on(exec.withdraw(&zone(), &all[0], &all)).unwrap(), Swap::Done);
 }
