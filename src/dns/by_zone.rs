@@ -93,6 +93,11 @@ impl Provider for ByZone {
         provider.address_records(zone, name).await.map_err(named)
     }
 
+    async fn unchanged(&self, zone: &Zone, name: &str, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        let (provider, named) = self.provider(self.section_of(name));
+        provider.unchanged(zone, name, all).await.map_err(named)
+    }
+
     async fn withdraw(&self, zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
         let (provider, named) = self.provider(self.section_of(&record.name));
         provider.withdraw(zone, record, all).await.map_err(named)

@@ -17,19 +17,27 @@ mod error;
 mod pipe;
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex as StdMutex};
 
 use async_trait::async_trait;
 use nix::unistd::{AccessFlags, access};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
 
 pub use error::ProgramError;
 
 use super::resolvers::parse;
 use super::{DnsError, Handle, Provider, TxtRecord, Zone};
 use crate::model::{AddressRecord, Swap};
+use crate::mutex::lock;
 use addresses::Change;
 use call::Call;
+
+/// By command: a pass, failover and a rehearsal each have a provider of their own.
+static TURNS: StdMutex<BTreeMap<Vec<String>, Arc<Mutex<()>>>> = StdMutex::new(BTreeMap::new());
+/// How long a withdrawal waits for its turn: by then what it was decided by is old.
+const PROMPT: Duration = Duration::from_secs(30);
 
 pub struct Exec {
     /// The program and its first arguments.
@@ -37,7 +45,7 @@ pub struct Exec {
     limit: Duration,
     /// The program can read and change address records.
     addresses: bool,
-    one_at_a_time: Mutex<()>,
+    one_at_a_time: Arc<Mutex<()>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +66,8 @@ impl Task {
 impl Exec {
     /// `command` must not be empty; `limit` holds for each call.
     pub fn new(command: &[String], limit: Duration) -> Self {
-        Self { command: command.to_vec(), limit, addresses: false, one_at_a_time: Mutex::default() }
+        let one_at_a_time = Arc::clone(lock(&TURNS).entry(command.to_vec()).or_default());
+        Self { command: command.to_vec(), limit, addresses: false, one_at_a_time }
     }
 
     /// For a program that has the tasks for address records. Others may take an unknown task for `cleanup`.
@@ -68,6 +77,12 @@ impl Exec {
 
     fn has_addresses(&self, name: &str) -> Result<(), DnsError> {
         if self.addresses { Ok(()) } else { Err(DnsError::NoAddressRecords { name: name.to_owned() }) }
+    }
+
+    async fn prompt_turn(&self) -> Result<MutexGuard<'_, ()>, ProgramError> {
+        timeout(PROMPT, self.one_at_a_time.lock())
+            .await
+            .map_err(|_| ProgramError::Busy { program: self.command[0].clone(), limit: PROMPT })
     }
 
     /// One result for each record, in order. After a program could not be run, or did not end, it is not called for the
@@ -139,7 +154,7 @@ impl Provider for Exec {
 
     async fn withdraw(&self, _zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
         self.has_addresses(&record.name)?;
-        let _turn = self.one_at_a_time.lock().await;
+        let _turn = self.prompt_turn().await?;
         self.change(Change::Withdraw, record, all).await
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::DnsError;
+use super::address_set::difference;
 use crate::model::{AddressRecord, AtProvider, KnownToken, KnownZone, Swap};
 
 /// A zone at the provider.
@@ -70,6 +71,13 @@ pub trait Provider: Send + Sync {
     /// Read anew, never from a cache.
     async fn address_records(&self, _zone: &Zone, name: &str) -> Result<Vec<AddressRecord>, DnsError> {
         Err(DnsError::NoAddressRecords { name: name.to_owned() })
+    }
+
+    /// Changes nothing. Whether the name's own address records are still `all`: not done where they are others, or where these
+    /// are another name's, by a wildcard. A record beside the name (a marker) may be made only after this.
+    async fn unchanged(&self, zone: &Zone, name: &str, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        let now = self.address_records(zone, name).await?;
+        Ok(difference(all, &now).map_or(Swap::Done, Swap::Changed))
     }
 
     /// Removes one record if the name's address records are still `all`, of which it is one.

@@ -182,6 +182,10 @@ impl Provider for Rfc2136 {
         self.read(name).await
     }
 
+    async fn unchanged(&self, zone: &Zone, name: &str, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        self.compare(zone, name, all).await
+    }
+
     async fn withdraw(&self, zone: &Zone, record: &AddressRecord, all: &[AddressRecord]) -> Result<Swap, DnsError> {
         self.take_out(zone, record, all).await
     }

@@ -83,3 +83,11 @@ async fn one(address: core::net::SocketAddr, question: &Question) -> Option<Vec<
 fn found(answer: &Message, question: &Question) -> Option<Vec<String>> {
     Some(propagation_tally::texts(answer, question).ok()?.into_iter().collect())
 }
+
+/// Removes the quotes and splits of zone files from TXT content: `"abc" "def"` is abcdef.
+pub(super) fn unquoted(text: &str) -> String {
+    if !text.contains('"') {
+        return text.to_owned();
+    }
+    text.split('"').skip(1).step_by(2).collect()
+}

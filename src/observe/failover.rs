@@ -1,29 +1,24 @@
-//! Where the address records of names are, and whether this machine reaches the internet.
+//! Where the address records of names are.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use futures_util::stream::{self, FuturesUnordered};
-use tokio::net::TcpStream;
+use futures_util::stream;
 use tokio::time::timeout;
 
 use crate::cert::DnsName;
-use crate::config::{Config, FailoverMode, Host};
+use crate::config::{Config, FailoverMode};
 use crate::context::effect_failure::of_dns;
 use crate::context::{Context, provider};
 use crate::dns::{Chain, DnsError, Provider, Resolvers, Zone};
 use crate::model::{Code, Finding};
 
-use super::route::resolve;
-
 /// For one name: its CNAMEs, and the zone at the provider.
 const LOCATE: Duration = Duration::from_secs(60);
 /// Names that are located at once.
 const NAMES: usize = 8;
-/// For a connection to a witness; farther ones take a fraction of a second.
-const WITNESS: Duration = Duration::from_secs(5);
 
 /// All names whose CNAMEs end at one owner of address records.
 #[derive(Clone, Debug)]
@@ -125,31 +120,4 @@ fn out_of_reach(name: &str, error: &DnsError) -> Finding {
 pub(crate) fn late(name: &str, limit: Duration) -> DnsError {
     let what = format!("no answer within {} s", limit.as_secs());
     DnsError::MalformedResponse { api: format!("the DNS provider of {name}"), what }
-}
-
-/// A second opinion, of what is no node: whether one of them takes a TCP connection.
-pub(crate) async fn way_out(config: &Config) -> bool {
-    let reach = async |host: Host, port: u16| {
-        let connected = async {
-            for address in resolve(&host, port).await.unwrap_or_default() {
-                if TcpStream::connect(address).await.is_ok() {
-                    return true;
-                }
-            }
-            false
-        };
-        timeout(WITNESS, connected).await.unwrap_or(false)
-    };
-    let witnesses = config.witnesses();
-    // With failover.mode = "act" there is one.
-    if witnesses.is_empty() {
-        return true;
-    }
-    let mut asked: FuturesUnordered<_> = witnesses.into_iter().map(|(host, port)| reach(host, port)).collect();
-    while let Some(reached) = asked.next().await {
-        if reached {
-            return true;
-        }
-    }
-    false
 }

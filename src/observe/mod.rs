@@ -10,6 +10,7 @@ pub mod revocations;
 pub mod route;
 pub mod ssh_tunnel;
 pub mod watched;
+pub(crate) mod witness;
 
 use core::time::Duration;
 use std::collections::BTreeMap;

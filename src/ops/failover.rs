@@ -9,11 +9,12 @@ use jiff::SignedDuration;
 use crate::cert::{DnsName, NodeName};
 use crate::config::FailoverMode;
 use crate::context::{Context, clock, provider};
-use crate::execute::failover::{Made, Place, Reading};
-use crate::model::{Code, Finding, Health, Marker, Scope, Withdrawal};
-use crate::observe::failover::{Group, groups, way_out};
+use crate::execute::failover::{Made, Place, Reading, decide_by_route};
+use crate::model::{AddressRecord, Code, Finding, Health, Marker, Scope, Withdrawal};
+use crate::observe::failover::{Group, groups};
+use crate::observe::witness::{WayOut, way_out};
 use crate::observe::{discover, health};
-use crate::plan::failover::{Change, Member, Records, Scene, decide};
+use crate::plan::failover::{Change, Decision, Hold, Member, Records, Scene, decide};
 use crate::plan::markers;
 use crate::plan::members::{Known, Refused, members, policy};
 use crate::report::{FailoverName, FailoverScene, FailoverStatus, Restored};
@@ -40,7 +41,8 @@ pub async fn status(context: &Context, asked: Asked) -> Result<FailoverStatus, F
     let ((groups, unlocated), healths, way_out) =
         tokio::join!(groups(&context, asked.names, asked.owners), healths(&context), async {
             let has_any = !config.witnesses().is_empty();
-            if has_any { Some(way_out(config).await) } else { None }
+            let withdrawn = journal.open.iter().map(|entry| entry.record.address);
+            if has_any { Some(way_out(config, withdrawn).await) } else { None }
         },);
     failures.extend(unlocated);
     failures.extend(crate::observe::damages(&context.store).failures);
@@ -53,7 +55,7 @@ pub async fn status(context: &Context, asked: Asked) -> Result<FailoverStatus, F
         let now = clock::now();
         let mut open = journal.of_name(&group.owner);
         let members = members(config, &group.names, known, &open, now);
-        let (reading, mut findings) = match opened.place(&context, group).read(now).await {
+        let (reading, mut findings) = match opened.place(&context, group).read().await {
             Ok(reading) => (Some(reading), Vec::new()),
             Err(error) => (None, vec![crate::execute::failover::unread(&group.owner, &error)]),
         };
@@ -64,10 +66,10 @@ pub async fn status(context: &Context, asked: Asked) -> Result<FailoverStatus, F
             open.extend(found.rebuilt);
         }
         let records = reading.as_ref().map(|reading| &reading.records);
-        let last_change = journal.last_change(&group.owner, now);
-        let way_out = way_out.unwrap_or(true);
-        let scene = Scene { members: &members, records, journal: &open, last_change, way_out };
-        let decisions = decide(&policy(config, group.mode), &scene, now);
+        let last_change = journal.last_change(&group.owner, clock::now());
+        let way_out = way_out.clone().unwrap_or_else(WayOut::everywhere);
+        let scene = Scene { members: &members, records, journal: &open, last_change, way_out: true };
+        let decisions = decide_by_route(&policy(config, group.mode), &scene, &way_out, clock::now());
         let scene = FailoverScene {
             owner: &group.owner,
             names: &group.names,
@@ -80,7 +82,7 @@ pub async fn status(context: &Context, asked: Asked) -> Result<FailoverStatus, F
         };
         names.push(FailoverName::of(config, scene));
     }
-    Ok(FailoverStatus::new(clock::now(), way_out, names, failures))
+    Ok(FailoverStatus::new(clock::now(), way_out.map(|way_out| way_out.is_any()), names, failures))
 }
 
 /// As the service noted it; where it does not run, by one request to each place.
@@ -115,6 +117,7 @@ impl Opened {
             resolvers: Some(&self.resolvers),
             owner: &group.owner,
             zone: &group.zone,
+            clock: &clock::now,
         }
     }
 }
@@ -122,7 +125,7 @@ impl Opened {
 /// Brings back what is withdrawn of these names, or one address of them. The caller holds the lock of the withdrawals.
 ///
 /// # Errors
-/// Nothing is withdrawn there; or the records could not be read or changed. What was restored before that is in DNS.
+/// Nothing is withdrawn there; or records of a name could not be located, read or changed: those of the others are brought back.
 pub async fn restore(
     context: &Context,
     asked: Asked,
@@ -132,19 +135,32 @@ pub async fn restore(
     let called = asked.names.keys().map(ToString::to_string).chain(asked.owners.iter().cloned());
     let called: Vec<String> = called.collect();
     let (groups, unlocated) = groups(context, asked.names, asked.owners).await;
-    if let Some(finding) = unlocated.into_iter().next() {
-        return Err(finding);
-    }
+    // One name holds up no other.
+    let mut failed = unlocated;
     let opened = Opened::new(context)?;
     let mut count = 0;
     for group in groups.values() {
         let place = opened.place(context, group);
         let members = members_of(context, group)?;
-        let entries = entries(&place, &members).await?;
+        let entries = match entries(&place, &members).await {
+            Ok(entries) => entries,
+            Err(finding) => {
+                failed.push(finding);
+                continue;
+            }
+        };
         for entry in entries.iter().filter(|entry| address.is_none_or(|address| entry.record.address == address)) {
-            done(restore_one(context, group, &place, &members, entry).await?);
-            count += 1;
+            match restore_one(context, group, &place, &members, entry).await {
+                Ok(restored) => {
+                    done(restored);
+                    count += 1;
+                }
+                Err(finding) => failed.push(finding),
+            }
         }
+    }
+    if let Some(finding) = failed.into_iter().next() {
+        return Err(finding);
     }
     if count > 0 {
         return Ok(());
@@ -164,9 +180,8 @@ fn members_of(context: &Context, group: &Group) -> Result<Vec<Member>, StoreErro
 
 /// Of the journal, and of markers that it has lost. A person who names a record believes its marker, whoever's it is.
 async fn entries(place: &Place<'_>, members: &[Member]) -> Result<Vec<Withdrawal>, Finding> {
-    let now = clock::now();
-    let reading = place.read(now).await.map_err(|error| crate::execute::failover::unread(place.owner, &error))?;
-    let (mut all, _) = place.journal(now)?;
+    let reading = place.read().await.map_err(|error| crate::execute::failover::unread(place.owner, &error))?;
+    let (mut all, _) = place.journal()?;
     let texts = reading.texts.as_deref().unwrap_or_default();
     let mut known = members.to_vec();
     for marker in texts.iter().filter_map(|text| Marker::parse(text)) {
@@ -176,7 +191,7 @@ async fn entries(place: &Place<'_>, members: &[Member]) -> Result<Vec<Withdrawal
             known.push(Member { node, address: marker.address, condition });
         }
     }
-    let found = markers::settle(place.owner, texts, &reading.records.all, &all, &known, now);
+    let found = markers::settle(place.owner, texts, &reading.records.all, &all, &known, place.now());
     all.extend(found.rebuilt);
     Ok(all)
 }
@@ -188,22 +203,38 @@ async fn restore_one(
     members: &[Member],
     entry: &Withdrawal,
 ) -> Result<Restored, Finding> {
-    let (now, record) = (clock::now(), &entry.record);
-    let reading = place.read(now).await.map_err(|error| crate::execute::failover::unread(place.owner, &error))?;
-    let (mut all, _) = place.journal(now)?;
-    if !all.iter().any(|open| open.record.address == record.address) {
-        let before = all.clone();
-        all.push(entry.clone());
-        context.store.keep_withdrawals(&before, &all, now)?;
-    }
+    let record = &entry.record;
+    let reading = place.read().await.map_err(|error| crate::execute::failover::unread(place.owner, &error))?;
+    let (mut all, last_change) = place.journal()?;
     let restored =
         |done, notes| Restored { name: record.name.clone(), address: record.address, ttl: record.ttl, done, notes };
     if has(&reading.records, record.address) {
-        place.close(Some(&reading), &mut all, entry, now).await?;
+        let scene = Scene { members, records: Some(&reading.records), journal: &all, last_change, way_out: true };
+        end_shown(context, place, &scene, entry).await?;
+        place.close(&reading, &mut all, entry, true).await?;
         return Ok(restored("in-dns", Vec::new()));
     }
     let mut notes = Vec::new();
-    match place.make(&reading, &mut all, &Change::Restore(entry.clone()), "", now).await? {
+    let noted = if all.iter().any(|open| open.record.address == record.address) {
+        Ok(())
+    } else {
+        let before = all.clone();
+        all.push(entry.clone());
+        context.store.keep_withdrawals(&before, &all, clock::now())
+    };
+    let made = match noted {
+        Ok(()) => place.make(&reading, &mut all, &Change::Restore(entry.clone()), "", None).await,
+        Err(error) => Err(error),
+    };
+    // A full disk keeps no record out of DNS.
+    let made = match made {
+        Ok(made) => made,
+        Err(error) => {
+            notes.push(format!("the state directory has no note of it, and still calls it withdrawn: {error}"));
+            place.put_back_unnoted(entry).await
+        }
+    };
+    match made {
         Made::Done => {}
         Made::Without(what) => notes.push(format!("it came back without {what}: set that by hand")),
         Made::Changed(what) => {
@@ -227,6 +258,31 @@ async fn restore_one(
         );
     }
     Ok(restored("restored", notes))
+}
+
+/// Whether an entry may end whose record is shown: as the service judges it.
+async fn end_shown(context: &Context, place: &Place<'_>, scene: &Scene<'_>, entry: &Withdrawal) -> Result<(), Finding> {
+    let AddressRecord { name, address, .. } = &entry.record;
+    let decided = |mode| decide(&policy(&context.config, mode), scene, place.now());
+    let mut ends = decided(FailoverMode::Off).into_iter();
+    let mut next = "run this again in some minutes".to_owned();
+    if ends.any(|decision| matches!(decision, Decision::Close(other) if other.record.address == *address)) {
+        let all = scene.records.map(|records| records.all.as_slice()).unwrap_or_default();
+        match place.is_as_shown(all, entry).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => return Err(crate::execute::failover::unread(place.owner, &error)),
+        }
+    } else {
+        let until = decided(FailoverMode::Advise).into_iter().find_map(|decision| match decision {
+            Decision::Hold { address: of, why: Hold::Unsettled(until), .. } if of == *address => Some(until),
+            _ => None,
+        });
+        next = until.map_or(next, |until| format!("run this again after {}", until.strftime("%H:%M:%S UTC")));
+    }
+    let what =
+        format!("{address} of {name} is shown, which may be a view from before it was withdrawn: its entry stays");
+    Err(Finding::for_a_person(Code::FailoverHeld, name, what, next))
 }
 
 fn has(records: &Records, address: IpAddr) -> bool {

@@ -18,6 +18,7 @@ mod starttls;
 mod tls;
 mod verify;
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -47,6 +48,14 @@ pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duratio
     let route = route.into();
     let _room = route.room().await;
     Ok(connect(&route, sni, None, deadline).await?.chain)
+}
+
+/// Whether something there completes a handshake, whatever it shows. `host`: a name, or an address, of which none is sent.
+pub async fn speaks_tls(address: SocketAddr, host: &str, deadline: Duration) -> bool {
+    let Ok(name) = ServerName::try_from(host.to_owned()) else { return false };
+    let _room = Route::from(address).room().await;
+    let attempt = async { tls::completes(route::tcp(address).await?, name).await };
+    timeout(deadline, attempt).await.is_ok_and(|done| done.is_ok())
 }
 
 /// The chain (DER, leaf first) that a handshake showed.

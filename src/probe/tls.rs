@@ -62,6 +62,12 @@ pub(super) async fn over(
     with(accept_any::config(offer), stream, name, sni, prelude).await
 }
 
+/// A handshake of whose chain nothing is wanted.
+pub(super) async fn completes(stream: Box<dyn Stream>, name: ServerName<'static>) -> Result<(), ProbeError> {
+    let done = TlsConnector::from(accept_any::config(None)).connect(name, stream).await;
+    done.map(drop).map_err(|error| ProbeError::Tls(escape(&error.to_string(), SHOWN)))
+}
+
 /// With these protocols as ALPN, for a caller that speaks them.
 pub(super) async fn over_alpn(
     stream: Box<dyn Stream>,

@@ -287,8 +287,8 @@ impl Failover {
             Err(error) => return self.could_not(error.into()),
         };
         let (context, config) = (Arc::clone(context), Arc::clone(&self.config));
-        let (healths, refused) = (Arc::clone(healths), Arc::clone(refused));
-        let question = Question { context, config, group, policy, members, healths, refused };
+        let (healths, refused, begins) = (self.healths.clone(), Arc::clone(&self.refused), self.begins);
+        let question = Question { context, config, group, policy, healths, refused, begins };
         let of_task = owner.clone();
         let task = self.steps.spawn(async move {
             let step = ask(question).await;

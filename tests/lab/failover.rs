@@ -1,5 +1,7 @@
 //! Failover by `certd run`: what a visitor sees who resolves, connects and asks for a page, and what moves nothing.
 
+#![allow(clippy::disallowed_methods, reason = "how long a visitor waits is what is measured")]
+
 use crate::lab;
 use crate::run::Running;
 

@@ -5,6 +5,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use jiff::SignedDuration;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -12,16 +13,19 @@ use tokio::time::sleep;
 
 use super::Cloudflare;
 use super::api::{ATTEMPTS, PAUSE, segment};
-use super::records::{ALREADY_THERE, GONE, content};
+use super::records::{ALREADY_THERE, GONE};
 use super::refusal::Refusal;
 use super::zones::ascii;
 use crate::dns::address_set::{difference, has, not_to_restore, not_to_withdraw};
+use crate::dns::txt_lookup::unquoted;
 use crate::dns::{DnsError, Zone};
 use crate::model::{AddressRecord, AtProvider, Swap};
 use crate::text::escape;
 
 /// Bytes of comment, tags and settings. The API takes 500 characters of a comment, and 20 tags.
 const MOST_EXTRAS: usize = 8 * 1024;
+/// From the call to a withdrawal: by then what it was decided by is old.
+const PROMPT: SignedDuration = SignedDuration::from_secs(30);
 /// What a restored record lacks rather than stay away: fields of a plan that the zone may no longer have
 /// (https://developers.cloudflare.com/dns/manage-dns-records/reference/record-attributes/#availability).
 const DISPENSABLE: [&str; 3] = ["tags", "settings", "comment"];
@@ -70,7 +74,7 @@ impl Cloudflare {
 
     pub(super) async fn texts_at(&self, zone: &Zone, name: &str) -> Result<Vec<String>, DnsError> {
         let (_, found) = self.found(zone, &[("type", "TXT"), ("name", name)], name).await?;
-        Ok(found.into_iter().filter(|found| found.kind == "TXT").map(|found| content(&found.content)).collect())
+        Ok(found.into_iter().filter(|found| found.kind == "TXT").map(|found| unquoted(&found.content)).collect())
     }
 
     /// And the zone, which may have replaced the given one.
@@ -110,41 +114,48 @@ impl Cloudflare {
         record: &AddressRecord,
         all: &[AddressRecord],
     ) -> Result<Swap, DnsError> {
-        let (zone, now) = self.read(zone, &record.name).await?;
-        refuse_proxied(&now)?;
-        if let Some(changed) = not_to_withdraw(record, all, &now) {
-            return Ok(changed);
-        }
-        // https://developers.cloudflare.com/api/resources/dns/subresources/records/methods/delete/
-        let path = format!("zones/{}/dns_records/{}", segment(&zone.id)?, segment(&record.id)?);
-        let (mut attempt, mut pause) = (1, PAUSE);
+        let began = self.api.now();
+        let (mut attempt, mut pause, mut may_have_happened) = (1, PAUSE, false);
+        let mut last: Option<Refusal> = None;
         loop {
+            // Waits until the API takes calls, which the change itself does not.
+            let (zone, now) = match (self.read(zone, &record.name).await, last.take()) {
+                (Ok(read), refusal) => {
+                    last = refusal;
+                    read
+                }
+                (Err(_), Some(refusal)) => return Err(in_zone(refusal, zone)),
+                (Err(error), None) => return Err(error),
+            };
+            if may_have_happened && !now.iter().any(|it| it.id == record.id) {
+                return Ok(Swap::Done);
+            }
+            refuse_proxied(&now)?;
+            let late = self.api.now().duration_since(began).abs() > PROMPT;
+            match (not_to_withdraw(record, all, &now), last.take()) {
+                // What is read may not show yet what an attempt has done.
+                (Some(_), Some(refusal)) if may_have_happened => return Err(in_zone(refusal, &zone)),
+                (Some(changed), _) => return Ok(changed),
+                (None, Some(refusal)) if late => return Err(in_zone(refusal, &zone)),
+                (None, None) if late => return Err(self.api.too_late().in_zone(&zone)),
+                (None, _) => {}
+            }
+            // https://developers.cloudflare.com/api/resources/dns/subresources/records/methods/delete/
+            let path = format!("zones/{}/dns_records/{}", segment(&zone.id)?, segment(&record.id)?);
             let refusal = match self.api.once_only(Method::DELETE, &path, None).await {
                 Ok(()) => return Ok(Swap::Done),
                 Err(refusal) => refusal,
             };
-            match refusal {
-                refusal if refusal.may_have_happened() => {
-                    let Ok((_, now)) = self.read(&zone, &record.name).await else {
-                        return Err(in_zone(refusal, &zone));
-                    };
-                    if !now.iter().any(|it| it.id == record.id) {
-                        return Ok(Swap::Done);
-                    }
-                    if let Some(changed) = difference(all, &now) {
-                        return Ok(Swap::Changed(changed));
-                    }
-                    if attempt == ATTEMPTS {
-                        return Err(in_zone(refusal, &zone));
-                    }
-                }
-                // The answer of an earlier attempt did not come.
-                refusal if refusal.has_code(&GONE) && attempt > 1 => return Ok(Swap::Done),
-                refusal if refusal.has_code(&GONE) => {
-                    return Ok(Swap::Changed(format!("{} is gone", record.address)));
-                }
-                refusal => return Err(in_zone(refusal, &zone)),
+            if refusal.has_code(&GONE) && may_have_happened {
+                return Ok(Swap::Done);
             }
+            // Gone, though it was there just now, is an error, too: a proxy may have sent the request twice.
+            let again = refusal.may_have_happened() || refusal.is_limited();
+            if !again || attempt == ATTEMPTS {
+                return Err(in_zone(refusal, &zone));
+            }
+            may_have_happened |= !refusal.is_limited();
+            last = Some(refusal);
             sleep(pause).await;
             pause *= 2;
             attempt += 1;
@@ -166,7 +177,7 @@ impl Cloudflare {
         // https://developers.cloudflare.com/api/resources/dns/subresources/records/methods/create/
         let path = format!("zones/{}/dns_records", segment(&zone.id)?);
         let mut body = body(record);
-        let (mut attempt, mut pause) = (1, PAUSE);
+        let (mut attempt, mut pause, mut may_have_happened) = (1, PAUSE, false);
         let mut without = Vec::new();
         let mut first_refusal = None;
         loop {
@@ -178,18 +189,18 @@ impl Cloudflare {
             if refusal.has_code(&ALREADY_THERE) && attempt == 1 {
                 return Ok(Swap::Changed(format!("{} is there already", record.address)));
             }
-            if refusal.has_code(&ALREADY_THERE) || refusal.may_have_happened() {
-                let Ok((_, now)) = self.read(&zone, &record.name).await else { return Err(in_zone(refusal, &zone)) };
-                if has(&now, record) {
-                    return Ok(Swap::Done);
-                }
-                if let Some(changed) = difference(all, &now) {
-                    return Ok(Swap::Changed(changed));
-                }
-                if attempt == ATTEMPTS {
-                    return Err(in_zone(refusal, &zone));
-                }
+            if refusal.has_code(&ALREADY_THERE) || refusal.may_have_happened() || refusal.is_limited() {
+                may_have_happened |= !refusal.is_limited();
                 sleep(pause).await;
+                // Waits until the API takes calls, which the change itself does not.
+                let Ok((_, now)) = self.read(&zone, &record.name).await else { return Err(in_zone(refusal, &zone)) };
+                match difference(all, &now) {
+                    _ if may_have_happened && has(&now, record) => return Ok(Swap::Done),
+                    Some(_) if may_have_happened => return Err(in_zone(refusal, &zone)),
+                    Some(changed) => return Ok(Swap::Changed(changed)),
+                    None if attempt == ATTEMPTS => return Err(in_zone(refusal, &zone)),
+                    None => {}
+                }
                 pause *= 2;
                 attempt += 1;
                 continue;

@@ -68,10 +68,9 @@ struct Envelope<T> {
     result_info: Option<Paging>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Paging {
-    #[serde(default)]
-    total_pages: u32,
+    total_pages: Option<u32>,
 }
 
 impl Api {
@@ -121,16 +120,24 @@ impl Api {
         query: &[(&str, &str)],
     ) -> Result<Vec<T>, DnsError> {
         let mut all = Vec::new();
-        for page in 1..=MOST_PAGES {
+        let mut page = 0;
+        loop {
+            page += 1;
             let number = page.to_string();
             let query: Vec<(&str, &str)> = query.iter().copied().chain([("page", number.as_str())]).collect();
             let envelope: Envelope<Vec<T>> = self.with_retries(Method::GET, path, &query, None).await?;
+            // Without it nobody knows whether this is all: a record that is overlooked would count as gone.
+            let Some(Paging { total_pages: Some(total_pages) }) = envelope.result_info else {
+                return Err(self.malformed(200, "a list that does not say how many pages it has").into());
+            };
             all.extend(envelope.result.unwrap_or_default());
-            if page >= envelope.result_info.unwrap_or_default().total_pages {
-                break;
+            if page >= total_pages {
+                return Ok(all);
+            }
+            if page == MOST_PAGES {
+                return Err(self.malformed(200, &format!("a list of more than {MOST_PAGES} pages")).into());
             }
         }
-        Ok(all)
     }
 
     pub(super) async fn call<T: DeserializeOwned>(
@@ -145,7 +152,7 @@ impl Api {
     }
 
     /// A change that is not repeated if no answer came, even if that could do no harm by itself: the caller looks whether it
-    /// was made.
+    /// was made. Nor does it wait: what it is based on would be old by then.
     pub(super) async fn once_only(
         &self,
         method: Method,
@@ -153,7 +160,10 @@ impl Api {
         body: Option<&Map<String, Value>>,
     ) -> Result<(), Refusal> {
         let body = body.cloned().map(Value::Object);
-        self.calls::<Value>(method, path, &[], body.as_ref(), Unanswered::Return).await.map(drop)
+        if let Some(wait) = self.budget().turn(self.now()) {
+            return Err(self.limited(Some(wait)));
+        }
+        self.once::<Value>(method, path, &[], body.as_ref()).await.map(drop)
     }
 
     /// A call whose result does not matter, or that has none.
@@ -287,6 +297,11 @@ impl Api {
     fn malformed(&self, status: u16, what: &str) -> Refusal {
         let error = DnsError::MalformedResponse { api: self.name(), what: what.to_owned() };
         Refusal::Error { error, codes: Vec::new(), status }
+    }
+
+    /// It was to wait for so long that what it was decided by is old.
+    pub(super) fn too_late(&self) -> DnsError {
+        DnsError::Limited { api: self.name(), retry_after: None }
     }
 
     fn limited(&self, retry_after: Option<Duration>) -> Refusal {

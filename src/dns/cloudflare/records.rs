@@ -15,6 +15,7 @@ use super::Cloudflare;
 use super::api::{ATTEMPTS, PAUSE, segment};
 use super::refusal::Refusal;
 use super::zones::ascii;
+use crate::dns::txt_lookup::unquoted;
 use crate::dns::{DnsError, Handle, TxtRecord, Zone};
 
 /// The API's minimum for a record that is not proxied, in seconds.
@@ -211,7 +212,7 @@ impl Cloudflare {
 
 impl Found {
     fn is(&self, record: &TxtRecord) -> bool {
-        self.kind == "TXT" && ascii(&self.name) == ascii(&record.name) && content(&self.content) == record.value
+        self.kind == "TXT" && ascii(&self.name) == ascii(&record.name) && unquoted(&self.content) == record.value
     }
 }
 
@@ -227,14 +228,6 @@ fn handle(zone: &Zone, record: &TxtRecord, found: &Found) -> Handle {
 /// A batch fails as a whole: one error for each of its records.
 fn copies<T>(error: DnsError, count: usize) -> Vec<Result<T, DnsError>> {
     vec![error; count].into_iter().map(Err).collect()
-}
-
-/// Removes the quotes and splits of zone files from TXT content: `"abc" "def"` is abcdef.
-pub(super) fn content(text: &str) -> String {
-    if !text.contains('"') {
-        return text.to_owned();
-    }
-    text.split('"').skip(1).step_by(2).collect()
 }
 
 #[cfg(test)]
@@ -257,7 +250,7 @@ mod tests {
     #[test]
     fn c16_a_value_is_recognized_quoted_and_split() {
         for text in ["abcdef", "\"abcdef\"", "\"abc\" \"def\""] {
-            assert_eq!(content(text), "abcdef");
+            assert_eq!(unquoted(text), "abcdef");
         }
     }
 }

@@ -24,6 +24,11 @@ impl Refusal {
         matches!(self, Self::Error { error: DnsError::Refused { .. }, status: 400 | 422, .. })
     }
 
+    /// It was not carried out, and may be made later.
+    pub(super) fn is_limited(&self) -> bool {
+        matches!(self, Self::Error { error: DnsError::Limited { .. }, .. })
+    }
+
     /// The call may have been carried out although it failed.
     pub(super) fn may_have_happened(&self) -> bool {
         match self {

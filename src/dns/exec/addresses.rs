@@ -15,6 +15,7 @@ use core::net::IpAddr;
 use super::{Call, Exec, qualified};
 use crate::dns::DnsError;
 use crate::dns::address_set::{has, not_to_restore, not_to_withdraw};
+use crate::dns::txt_lookup::unquoted;
 use crate::model::{AddressRecord, Swap};
 use crate::text::escape;
 
@@ -35,7 +36,7 @@ impl Exec {
     }
 
     pub(super) async fn read_texts(&self, name: &str) -> Result<Vec<String>, DnsError> {
-        self.lines("texts", name, |line| Ok(line.to_owned())).await
+        self.lines("texts", name, |line| Ok(unquoted(line))).await
     }
 
     /// Compares, and changes one record.
@@ -61,10 +62,15 @@ impl Exec {
             arguments.push(&record.settings);
         }
         let call = Call { command: &self.command, arguments: &arguments, limit: self.limit };
-        let Err(error) = call.run().await else { return Ok(Swap::Done) };
-        match self.read(&record.name).await {
-            Ok(now) if has(&now, record) == matches!(change, Change::Restore) => Ok(Swap::Done),
-            _ => Err(error.into()),
+        let ended = call.run().await;
+        let is_done = self.read(&record.name).await.map(|now| has(&now, record) == matches!(change, Change::Restore));
+        match (ended, is_done) {
+            (_, Ok(true)) => Ok(Swap::Done),
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(false)) => {
+                Err(call.malformed("no error, and `addresses` shows what was there before".to_owned()).into())
+            }
         }
     }
 

@@ -17,6 +17,9 @@ pub enum ProgramError {
     Failed { program: String, call: String, status: ExitStatus, output: String },
     #[error("{program}: {call}: killed after {} s; {}", limit.as_secs(), shown(output))]
     TooLong { program: String, call: String, limit: Duration, output: String },
+    /// Nothing was changed.
+    #[error("{program}: other calls of it took longer than {} s; nothing was changed", limit.as_secs())]
+    Busy { program: String, limit: Duration },
     /// Where its standard output is read.
     #[error("{program}: {call}: it prints {what}")]
     Malformed { program: String, call: String, what: String },
@@ -36,14 +39,14 @@ impl ProgramError {
         match self {
             Self::Start { .. } => Code::DnsProgramStart,
             Self::Failed { .. } | Self::Malformed { .. } => Code::DnsProgramFailed,
-            Self::TooLong { .. } => Code::DnsProgramTimeout,
+            Self::TooLong { .. } | Self::Busy { .. } => Code::DnsProgramTimeout,
         }
     }
 
     pub fn advice(&self) -> Advice {
         match self {
             Self::Start { .. } | Self::Malformed { .. } => Advice::Person,
-            Self::Failed { .. } | Self::TooLong { .. } => Advice::Retry { after_seconds: None },
+            Self::Failed { .. } | Self::TooLong { .. } | Self::Busy { .. } => Advice::Retry { after_seconds: None },
         }
     }
 
@@ -59,7 +62,7 @@ impl ProgramError {
             Self::Malformed { .. } => {
                 "let the program print what docs/dns.md says, and everything else to its standard error; or leave `dns.addresses` out"
             }
-            Self::TooLong { .. } => {
+            Self::TooLong { .. } | Self::Busy { .. } => {
                 "see what the program waits for, or raise `dns.timeout`; certd tries again by itself"
             }
         }

@@ -12,11 +12,11 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::exchange::Updated;
-use super::{Rfc2136, UpdateError};
+use super::{Rfc2136, UpdateError, txt};
 use crate::dns::address_set::{difference, has, not_to_restore, not_to_withdraw};
 use crate::dns::resolvers::parse;
 use crate::dns::{DnsError, Zone};
-use crate::model::{AddressRecord, Swap};
+use crate::model::{AddressRecord, Swap, marker_name};
 
 const FAMILIES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
@@ -78,6 +78,19 @@ impl Rfc2136 {
         }
     }
 
+    /// The prerequisites of a change, and no change: a value that no TXT record has is deleted.
+    pub(super) async fn compare(&self, zone: &Zone, name: &str, all: &[AddressRecord]) -> Result<Swap, DnsError> {
+        let nothing = txt(&marker_name(name), "no record has this value", DNSClass::NONE, 0)?;
+        match self.primary.update_if(&zone.id, prerequisites(name, all)?, vec![nothing]).await? {
+            Updated::Done => Ok(Swap::Done),
+            Updated::Unmet => match difference(all, &self.read(name).await?) {
+                Some(changed) => Ok(Swap::Changed(changed)),
+                // An answer to a query may be of a wildcard (RFC 4592), or of a secondary behind the same address.
+                None => Err(self.primary.not_as_shown(name).into()),
+            },
+        }
+    }
+
     pub(super) async fn take_out(
         &self,
         zone: &Zone,
@@ -133,11 +146,9 @@ impl Rfc2136 {
         if error.may_have_happened()
             && let Ok(now) = self.read(&record.name).await
         {
+            // Else it may still be under way, and what has changed may be its doing.
             if done(&now) {
                 return Ok(Swap::Done);
-            }
-            if let Some(changed) = difference(all, &now) {
-                return Ok(Swap::Changed(changed));
             }
         }
         Err(error.into())

@@ -40,6 +40,9 @@ pub enum UpdateError {
     /// To a signed query for records that are to be changed.
     #[error("{server}: does not show the {kind} records of {name}: {why}")]
     Unread { server: String, name: String, kind: String, why: &'static str },
+    /// By the prerequisites of an UPDATE, whose answers to queries are other.
+    #[error("{server}: answers queries for {name} with address records that the name itself does not have")]
+    NotAsShown { server: String, name: String },
     /// Signed.
     #[error("{server}: is not the primary of a zone named {zone} (NOTAUTH){}", named(primary.as_ref()))]
     NotPrimary { server: String, zone: String, primary: Option<String> },
@@ -92,7 +95,7 @@ impl UpdateError {
             Self::Unsigned { .. } => Code::DnsUpdateUnsigned,
             Self::OutOfZone { .. } => Code::DnsUpdateOutOfZone,
             Self::NoZone { .. } => Code::DnsUpdateNoZone,
-            Self::Failed { .. } | Self::Unread { .. } => Code::DnsUpdateFailed,
+            Self::Failed { .. } | Self::Unread { .. } | Self::NotAsShown { .. } => Code::DnsUpdateFailed,
         }
     }
 
@@ -177,6 +180,9 @@ impl UpdateError {
             Self::Unread { why: "SERVFAIL", .. } => "see the server's log; certd tries again by itself",
             Self::Unread { .. } => {
                 "see that `dns.server` is the zone's primary, and that it answers this machine's queries (BIND: `allow-query`)"
+            }
+            Self::NotAsShown { .. } => {
+                "if a wildcard (`*`) answers for the name, make A and AAAA records of the name itself; if `dns.server` is a secondary, or forwards updates to one that is ahead of it, write the primary"
             }
             Self::NotPrimary { .. } => {
                 "see that `dns.server` is the zone's primary, or write `dns.zone`: the zone that it serves"

@@ -207,6 +207,10 @@ impl Primary {
         UpdateError::Unread { server: self.name(), name, kind: kind.to_string(), why }
     }
 
+    pub(super) fn not_as_shown(&self, name: &str) -> UpdateError {
+        UpdateError::NotAsShown { server: self.name(), name: escape(name, 260) }
+    }
+
     fn unreachable(&self, source: io::Error) -> UpdateError {
         UpdateError::Unreachable { server: self.name(), source: Arc::new(source) }
     }

@@ -1,18 +1,25 @@
 //! What failover remembers of one name between its steps, and when the next one is worth its calls.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Config;
+use crate::context::health::Healths;
 use crate::context::{Context, clock, provider};
-use crate::execute::failover::{Made, Place, Reading, Situation, Step};
-use crate::model::{AddressRecord, Finding, Health, Withdrawal};
-use crate::observe::failover::{Group, way_out};
-use crate::plan::failover::{Change, Condition, Decision, Member, Mode, Policy, Records, Scene, decide};
-use crate::plan::members::Refused;
+use crate::execute::failover::{Made, Outlook, Place, Reading, Step};
+use crate::model::{AddressRecord, Finding, Withdrawal};
+use crate::mutex::lock;
+use crate::observe::failover::Group;
+use crate::observe::witness::{WayOut, way_out};
+use crate::plan::failover::{Change, Condition, Decision, Member, Policy, Records, Scene, decide};
+use crate::plan::members::{Known, members};
 use crate::report::failover::why;
 use crate::service::events::FailoverEvent;
+
+use super::SharedRefused;
 
 /// How old records may be while a node fails or a record is withdrawn, and else: what somebody changes by hand is seen by then,
 /// and a marker that outlived the state directory.
@@ -134,37 +141,50 @@ impl Name {
     }
 }
 
-/// All that a step needs.
+/// All that a step needs. Health is looked at when it is needed, and not as it was when the step began.
 pub(super) struct Question {
     pub(super) context: Arc<Context>,
     pub(super) config: Arc<Config>,
     pub(super) group: Group,
     pub(super) policy: Policy,
-    pub(super) members: Vec<Member>,
-    pub(super) healths: Arc<[Health]>,
-    pub(super) refused: Arc<Refused>,
+    pub(super) healths: Healths,
+    pub(super) refused: SharedRefused,
+    pub(super) begins: Timestamp,
+}
+
+#[async_trait]
+impl Outlook for Question {
+    fn members(&self, journal: &[Withdrawal], now: Timestamp) -> Vec<Member> {
+        let (healths, refused) = (self.healths.all(), lock(&self.refused).clone());
+        let known = Known { healths: &healths, refused: &refused, begins: self.begins, age: SignedDuration::ZERO };
+        members(&self.config, &self.group.names, known, journal, now)
+    }
+
+    async fn way_out(&self, members: &[Member]) -> WayOut {
+        let nodes: Vec<IpAddr> = members.iter().map(|member| member.address).collect();
+        way_out(&self.config, nodes).await
+    }
+
+    fn why(&self, change: &Change) -> String {
+        let refused = lock(&self.refused).clone();
+        match change {
+            Change::Withdraw { node, record } => why(&self.healths.all(), &refused, &self.config, node, record.address),
+            Change::Restore(_) => String::new(),
+        }
+    }
 }
 
 pub(super) async fn ask(question: Question) -> Result<Step, Finding> {
-    let Question { context, config, group, policy, members, healths, refused } = question;
-    let fails = |member: &Member| matches!(member.condition, Condition::Failing { .. });
-    let has_open = !context.store.withdrawals()?.of_name(&group.owner).is_empty();
-    // Where nothing can be done, nobody is asked, and nothing is done.
-    let may_act = policy.mode != Mode::Off && (has_open || members.iter().any(fails));
-    let way_out = may_act && way_out(&config).await;
-    let (resolvers, _) = provider::resolvers(&context)?;
-    let provider = provider::provider(&context, false)?;
+    let Question { context, group, policy, .. } = &question;
+    let (resolvers, _) = provider::resolvers(context)?;
+    let provider = provider::provider(context, false)?;
     let place = Place {
         store: &context.store,
         provider: provider.as_ref(),
         resolvers: Some(&resolvers),
         owner: &group.owner,
         zone: &group.zone,
+        clock: &clock::now,
     };
-    let reason = |change: &Change| match change {
-        Change::Withdraw { node, record } => why(&healths, &refused, &config, node, record.address),
-        Change::Restore(_) => String::new(),
-    };
-    let situation = Situation { policy: &policy, members: &members, way_out };
-    Ok(place.step(&situation, reason, clock::now()).await?)
+    Ok(place.step(policy, &question).await?)
 }

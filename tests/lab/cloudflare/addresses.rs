@@ -127,7 +127,9 @@ fn c21_what_changed_after_the_last_look_is_seen_in_the_answer() {
     let all = scene.read();
     let first = of(&all, "192.0.2.1");
     scene.bench.lab.cloudflare.script.fail("delete", 1, &Answer::api_error(404, 81044, "Record does not exist."));
-    assert_eq!(scene.withdraw(&first, &all), Swap::Changed("192.0.2.1 is gone".to_owned()));
+    // A proxy may have sent the request twice: whose doing it is nobody knows.
+    let error = scene.bench.run(scene.client.withdraw(&scene.zone, &first, &all)).unwrap_err();
+    assert_eq!(error.code().as_str(), "dns-api-refused", "{error}");
     scene.withdraw(&first, &all);
     let exists = Answer::api_error(400, 81058, "An identical record already exists.");
     scene.bench.lab.cloudflare.script.fail("create", 1, &exists);
@@ -148,6 +150,18 @@ fn c22_a_change_without_an_answer_is_looked_for_and_made_once() {
         assert_eq!(scene.addresses(), ["192.0.2.2", "2001:db8::1", "192.0.2.1"]);
         assert_eq!((scene.count("delete"), scene.count("create")), (calls, calls));
     }
+}
+
+#[test]
+fn a_change_that_the_limit_of_the_api_delays_is_compared_anew() {
+    let scene = Scene::start();
+    let all = scene.read();
+    let limited = Answer::new(429, "{}").header("Retry-After", "1");
+    scene.bench.lab.cloudflare.script.fail("delete", 1, &limited);
+    let reads = scene.bench.lab.cloudflare.script.calls().len();
+    assert_eq!(scene.withdraw(&of(&all, "192.0.2.1"), &all), Swap::Done);
+    let calls = scene.bench.lab.cloudflare.script.calls().len() - reads;
+    assert_eq!((scene.count("delete"), calls), (2, 4), "read, delete, and both once more");
 }
 
 #[test]

@@ -172,6 +172,25 @@ fn c21_rfc2136_changes_nothing_if_another_did_even_between_the_last_look_and_the
 }
 
 #[test]
+fn rfc2136_tells_the_names_own_records_from_those_of_a_wildcard() {
+    let scene = Scene::start();
+    let unchanged =
+        |name: &str, all: &[AddressRecord]| scene.runtime.block_on(scene.client.unchanged(&zone(), name, all));
+    let (all, serial) = (scene.read(), scene.lab.dns.dig(&["example.test", "SOA", "+short"]));
+    assert_eq!(unchanged(NAME, &all).unwrap(), Swap::Done);
+    assert_eq!(unchanged(NAME, &all[1..]).unwrap(), Swap::Changed("192.0.2.1 is new".to_owned()));
+    assert_eq!(scene.lab.dns.dig(&["example.test", "SOA", "+short"]), serial, "nothing was changed");
+    scene.lab.dns.update("add *.wild.example.test. 300 A 192.0.2.7");
+    scene.lab.dns.update("add *.wild.example.test. 300 A 192.0.2.8");
+    let name = "www.wild.example.test";
+    let synthesized = scene.runtime.block_on(scene.client.address_records(&zone(), name)).unwrap();
+    assert_eq!(synthesized.len(), 2);
+    let error = unchanged(name, &synthesized).unwrap_err();
+    assert!(error.next().contains("wildcard"), "{error}: {}", error.next());
+    assert_eq!(scene.lab.dns.dig(&[name, "A", "+short"]).lines().count(), 2);
+}
+
+#[test]
 fn c22_rfc2136_looks_for_an_update_that_was_not_answered() {
     let scene = Scene::start();
     let all = scene.read();
@@ -223,7 +242,7 @@ fn exec_calls_a_program_for_addresses_if_it_is_said_to_have_the_tasks() {
     let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
     let lines = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap_or_default();
     write("records", "192.0.2.1 300 line=telecom id=7\n192.0.2.2 600\n");
-    write("texts", "withdrawn\n");
+    write("texts", "\"withdrawn\"\n");
     let command = script(folder.path(), PROGRAM);
     let (runtime, limit) = (runtime(), Duration::from_secs(30));
     let plain = Exec::new(&command, limit);
@@ -268,7 +287,7 @@ fn c22_exec_looks_for_a_change_whose_program_failed() {
 cd "$1" && shift
 case $1 in
 addresses) cat records ;;
-withdraw) [ -e broken ] || : >records; exit 3 ;;
+withdraw) [ -e idle ] && exit 0; [ -e broken ] || : >records; exit 3 ;;
 esac
 "#;
     let exec = Exec::new(&script(folder.path(), text), Duration::from_secs(30)).with_addresses();
@@ -278,6 +297,10 @@ esac
     let all = runtime.block_on(exec.address_records(&zone(), NAME)).unwrap();
     let error = runtime.block_on(exec.withdraw(&zone(), &all[0], &all)).unwrap_err();
     assert_eq!(error.code().as_str(), "dns-program-failed", "{error}");
+    fs::write(folder.path().join("idle"), "").unwrap();
+    let error = runtime.block_on(exec.withdraw(&zone(), &all[0], &all)).unwrap_err();
+    assert!(error.to_string().contains("shows what was there before"), "a success that changed nothing: {error}");
+    fs::remove_file(folder.path().join("idle")).unwrap();
     fs::remove_file(folder.path().join("broken")).unwrap();
     assert_eq!(runtime.block_on(exec.withdraw(&zone(), &all[0], &all)).unwrap(), Swap::Done);
 }

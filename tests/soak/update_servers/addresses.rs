@@ -77,6 +77,17 @@ impl Servers {
         assert_eq!(withdraw(&read()[1], &read()), Swap::Done, "{software}");
         assert_eq!(restore(&all[1], &read()), Swap::Done, "{software}");
         assert_eq!(shown(&read()), "192.0.2.1 77, 192.0.2.2 77, 2001:db8::1 120", "{software}");
+        // A wildcard that answers for a name is no record of it, and the look at that makes none.
+        let unchanged = |name: &str, all: &[AddressRecord]| self.runtime.block_on(client.unchanged(&zone, name, all));
+        assert_eq!(unchanged(NAME, &read()).unwrap(), Swap::Done, "{software}");
+        self.nsupdate("update add *.wild.example.test 300 A 192.0.2.7");
+        for _ in 0..2 {
+            let name = "www.wild.example.test";
+            let all = self.runtime.block_on(client.address_records(&zone, name)).unwrap();
+            assert_eq!(all.len(), 1, "{software}");
+            let error = unchanged(name, &all).unwrap_err();
+            assert!(error.next().contains("wildcard"), "{software}: {error}");
+        }
         // The prerequisites alone: what would be sent if the look just before had seen other records.
         for prerequisite in [format!("yxrrset {NAME} A 192.0.2.1"), format!("nxrrset {NAME} AAAA")] {
             let text = format!("prereq {prerequisite}\nupdate delete {NAME} A 192.0.2.1");
