@@ -74,8 +74,8 @@ async fn an_attempt_is_as_late_as_its_end_with_or_without_an_answer() {
         let entry = &world.open()[0];
         let ended = before + SignedDuration::from_mins(2);
         assert_eq!((entry.attempted_at, entry.failed), (Some(ended), u32::from(refuses)));
-        let last = world.store().withdrawals().unwrap().last_change[OWNER];
-        assert_eq!(last, ended);
+        let last = world.store().withdrawals().unwrap().last_change(OWNER, ended);
+        assert_eq!(last, Some(ended));
     }
 }
 
