@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::config::{Config, FailoverMode};
@@ -40,6 +40,8 @@ pub(crate) use refused::{SharedRefused, note_refused};
 const SLOWEST: Duration = Duration::from_secs(30);
 /// How often names are located anew.
 const LOCATE: Duration = Duration::from_secs(300);
+/// The same after one of them could not be.
+const LOCATE_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// How often what is to be said is written, though it is the same: `certd check` believes nothing that is old.
 const SAVE: SignedDuration = SignedDuration::from_secs(60);
 /// After a panic.
@@ -76,6 +78,9 @@ struct Located {
     findings: Vec<Finding>,
 }
 
+/// The owner, and what its step has come to.
+type Stepped = (String, Result<Step, Finding>);
+
 struct Failover {
     inputs: watch::Receiver<Inputs>,
     healths: Healths,
@@ -86,8 +91,10 @@ struct Failover {
     groups: BTreeMap<String, Group>,
     names: BTreeMap<String, Name>,
     unlocated: Vec<Finding>,
+    /// When they were located last; of a clock that is never set.
+    located_at: SignedDuration,
     locating: JoinSet<Located>,
-    steps: JoinSet<(String, Result<Step, Finding>)>,
+    steps: JoinSet<Stepped>,
     /// By task: a panic loses its name's step alone.
     stepping: BTreeMap<Id, String>,
     /// One for all steps under way.
@@ -115,6 +122,7 @@ impl Failover {
             groups: BTreeMap::new(),
             names: BTreeMap::new(),
             unlocated: Vec::new(),
+            located_at: passed,
             locating: JoinSet::new(),
             steps: JoinSet::new(),
             stepping: BTreeMap::new(),
@@ -184,6 +192,7 @@ impl Failover {
         if !self.locating.is_empty() {
             return;
         }
+        self.located_at = clock::monotonic();
         let journalled = match context.store.withdrawals() {
             Ok(all) => all.open.into_iter().map(|entry| entry.record.name).collect::<BTreeSet<String>>(),
             Err(error) => return self.could_not(error.into()),
@@ -209,9 +218,11 @@ impl Failover {
     fn take(&mut self, Located { config, groups, findings }: Located) {
         let lost: BTreeSet<&str> = findings.iter().map(|finding| finding.object.as_str()).collect();
         let still = |group: &Group| group.names.iter().any(|name| lost.contains(name.as_str()));
+        // The provider itself could not be opened.
+        let all_lost = groups.is_empty() && !findings.is_empty();
         let mut all = groups;
         for (owner, group) in core::mem::take(&mut self.groups) {
-            if !all.contains_key(&owner) && (still(&group) || lost.contains(owner.as_str())) {
+            if !all.contains_key(&owner) && (all_lost || still(&group) || lost.contains(owner.as_str())) {
                 all.insert(owner, group);
             }
         }
@@ -228,6 +239,9 @@ impl Failover {
             self.begins = wall;
         }
         self.clocks = (wall, passed);
+        if !self.unlocated.is_empty() && passed - self.located_at >= LOCATE_AGAIN {
+            self.locate();
+        }
         let Some(context) = self.context.clone() else { return };
         if self.groups.is_empty() {
             return self.save();
@@ -293,7 +307,7 @@ impl Failover {
         Ok(lock)
     }
 
-    fn note(&mut self, ended: Result<(Id, (String, Result<Step, Finding>)), tokio::task::JoinError>) {
+    fn note(&mut self, ended: Result<(Id, Stepped), JoinError>) {
         match ended {
             Ok((id, (owner, step))) => {
                 self.stepping.remove(&id);

@@ -1,15 +1,20 @@
 //! `state.json`: the state that outlives a run. It carries the schema's version for the whole directory.
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 
 use super::{Damage, Store, StoreError, atomic};
 use crate::model::PersistedState;
+use crate::mutex::lock;
 
 /// The schema that this version writes. A change that an older certd would misread raises it.
 const SCHEMA: u64 = 1;
+
+/// Held while the file is read, and made if it is not there.
+static BEGINNING: Mutex<()> = Mutex::new(());
 
 /// Characters of a text, where all of them would not fit.
 const BRIEF: usize = 100;
@@ -30,6 +35,8 @@ impl Store {
     /// What was tried before; a new installation draws its seed here. A file that cannot be read is set aside and begun
     /// anew: it holds back-off and cached answers, never a certificate.
     pub fn state(&self) -> Result<PersistedState, StoreError> {
+        // Two that begin it side by side, as a first pass and failover do, would take it from one another.
+        let _turn = lock(&BEGINNING);
         let path = self.root.join("state.json");
         let (is_there, read) = match atomic::read(&path) {
             Ok(bytes) => (

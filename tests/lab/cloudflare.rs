@@ -1,4 +1,4 @@
-//! Cloudflare's client against the API's double, BIND and Pebble: the rows C01 to C20 of what can go wrong there, and how
+//! Cloudflare's client against the API's double, BIND and Pebble: the rows C01 to C22 of what can go wrong there, and how
 //! many requests an issuance takes.
 
 mod addresses;

@@ -6,7 +6,7 @@ use crate::run::Running;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lab::config::ConfigText;
 use lab::node::NodeOptions;
@@ -20,6 +20,8 @@ use reqwest::Certificate;
 const FAILOVER: &str = "mode = \"act\"\nafter = \"1s\"\nrestore_after = \"1s\"\ninterval = \"1s\"\n";
 /// And the same for health checks, of `/health` at first.
 const HEALTH: &str = "path = \"/health\"\ninterval = \"1s\"\ntimeout = \"1s\"\nrise = 1\nfall = 1\n";
+/// For a check that fails, the second that it is given, and a round; on a busy machine. It takes two seconds on an idle one.
+const SOON: Duration = Duration::from_secs(20);
 const MARKERS: &str = "_certd-withdrawn.newapi.example.test";
 
 /// What takes connections, is no node, and so tells whether this machine reaches anything.
@@ -89,7 +91,8 @@ impl Scene {
         );
         self.lab.write_config_with(&ConfigText { dns: self.dns.clone(), end, ..ConfigText::default() });
         if !self.dns.is_empty() {
-            ["provider = \"cloudflare\"", "token_file", "api_base"].map(|key| self.lab.replace_line(key, ""));
+            let of_cloudflare = ["provider = \"cloudflare\"", "token_file", "api_base"];
+            of_cloudflare.iter().for_each(|key| self.lab.replace_line(key, ""));
         }
     }
 
@@ -167,10 +170,10 @@ fn a_visitor_sees_a_dead_node_leave_dns_and_come_back_and_what_people_change_sta
     let begin = Instant::now();
     scene.stop(1);
     scene.shows(&scene.ips([0, 2]));
-    println!("out of DNS after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
     assert_eq!(scene.visit(), [scene.ips([0, 2]), scene.ips([])]);
     let (dead, third) = (scene.ip(1), scene.ip(2));
-    running.wait_for_line(&format!("failover: {dead} of {SERVICE} is withdrawn from DNS: node-2: no answer"));
+    running.wait_for_line(&format!("failover: {dead} of {SERVICE} is withdrawn from DNS: node-2: connection refused"));
     let markers = scene.markers();
     assert!(markers.len() == 1 && markers[0].starts_with(&format!("certd1,{dead},1,")), "{markers:?}");
     let output = scene.lab.certd(&["dns", "status"]);
@@ -185,7 +188,7 @@ fn a_visitor_sees_a_dead_node_leave_dns_and_come_back_and_what_people_change_sta
     let begin = Instant::now();
     scene.start_node(1);
     running.wait_for_line(&format!("failover: {dead} of {SERVICE} is in DNS again: node-2 is well"));
-    println!("back after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
     let with_stranger: BTreeSet<IpAddr> = [scene.ip(0), dead, [192, 0, 2, 77].into()].into();
     assert_eq!(scene.shown(), with_stranger);
     let answer = scene.lab.dns.dig(&[SERVICE, "A", "+noall", "+answer"]);
@@ -216,7 +219,7 @@ fn neither_a_dead_backend_nor_a_controller_that_is_cut_off_moves_anything_and_mo
     scene.wait_for_checks([1, 2]);
     assert_eq!(scene.serial(), before, "{}", running.stderr());
     let output = scene.lab.certd(&["dns", "status"]);
-    assert!(exits(&output, 3).contains("no witness answers"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("no witness answers"), "{}", stdout(&output));
     scene.witness.start_again();
     scene.shows(&scene.ips([1, 2]));
     // Of three, two stay, whatever fails.
@@ -236,30 +239,22 @@ fn neither_a_dead_backend_nor_a_controller_that_is_cut_off_moves_anything_and_mo
 }
 
 #[test]
-fn what_is_withdrawn_survives_a_kill_at_any_call_and_an_empty_state_directory() {
+fn c23_what_is_withdrawn_survives_a_kill_and_an_empty_state_directory_and_comes_back_by_hand() {
     let mut scene = Scene::with_cloudflare();
-    let script = scene.lab.cloudflare.script.clone();
     let address = scene.ip(0).to_string();
     scene.lab.cloudflare.with(|account| {
         let record = account.records.iter_mut().find(|record| record.content == address).unwrap();
         (record.ttl, record.comment) = (120, Some("left rack".to_owned()));
         record.tags = vec!["owner:ops".to_owned()];
     });
+    let running = scene.run();
     scene.stop(0);
-    // Killed when the marker was asked for, and when the withdrawal was: before the API hears of it, and after.
-    for (call, point) in
-        [("create", Point::Before), ("create", Point::After), ("delete", Point::Before), ("delete", Point::After)]
-    {
-        let held = script.hold(call, 1, point);
-        let running = scene.run();
-        held.wait();
-        running.kill();
-        held.release();
-    }
-    let mut running = scene.run();
     scene.shows(&scene.ips([1, 2]));
-    assert!(wait_until(|| scene.markers().len() == 1), "{:?}", scene.markers());
+    running.kill();
+    let output = scene.lab.certd(&["dns", "status"]);
+    assert!(exits(&output, 3).contains("its node is not known to be well"), "{}", stdout(&output));
     scene.start_node(0);
+    let mut running = scene.run();
     running.wait_for_line("is in DNS again: node-1 is well");
     scene.shows(&scene.ips([0, 1, 2]));
     let mut back = scene.lab.cloudflare.records();
@@ -268,25 +263,29 @@ fn what_is_withdrawn_survives_a_kill_at_any_call_and_an_empty_state_directory() 
     let had = (back[0].ttl, back[0].comment.as_deref(), back[0].tags.join(" "));
     assert_eq!(had, (120, Some("left rack"), "owner:ops".to_owned()));
     assert!(wait_until(|| scene.markers().is_empty()));
-    // Withdrawn once more, and all is lost but DNS.
+    // Killed after the record was removed and before the API's answer; and then all is lost but DNS.
+    let held = scene.lab.cloudflare.script.hold("delete", 1, Point::After);
     scene.stop(0);
-    scene.shows(&scene.ips([1, 2]));
+    held.wait();
     running.kill();
+    held.release();
     fs::remove_dir_all(scene.lab.state_dir()).unwrap();
     let output = scene.lab.certd(&["dns", "status"]);
     assert!(exits(&output, 3).contains("known by its marker in DNS alone"), "{}", stdout(&output));
-    // By hand, though its node is dead; and by the service, which has never seen it.
+    // By hand, though its node is dead.
     let output = scene.lab.certd(&["dns", "restore", SERVICE]);
-    assert!(exits(&output, 0).contains(&format!("{SERVICE} {address}: is in DNS again, with a TTL of 120 s")));
-    scene.shows(&scene.ips([0, 1, 2]));
-    assert!(wait_until(|| scene.markers().is_empty()));
-    let mut running = scene.run();
+    let text = exits(&output, 0);
+    assert!(text.contains(&format!("{SERVICE} {address}: is in DNS again, with a TTL of 120 s")), "{text}");
+    assert_eq!(scene.shown(), scene.ips([0, 1, 2]));
+    assert_eq!(scene.markers(), [""; 0]);
+    // By the service, which has never seen it.
+    let running = scene.run();
     scene.shows(&scene.ips([1, 2]));
     running.kill();
     fs::remove_dir_all(scene.lab.state_dir()).unwrap();
     scene.start_node(0);
     let mut running = scene.run();
     running.wait_for_line("is in DNS again: node-1 is well");
-    scene.shows(&scene.ips([0, 1, 2]));
+    assert_eq!(scene.shown(), scene.ips([0, 1, 2]));
     running.ends(0);
 }

@@ -40,6 +40,20 @@ fn looking_makes_nothing_and_an_absent_directory_is_an_empty_store() {
 }
 
 #[test]
+fn a_state_directory_that_several_begin_side_by_side_has_one_seed() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("state");
+        let stores = [0; 4].map(|_| Store::open(&root).unwrap());
+        let seeds: Vec<u64> = std::thread::scope(|scope| {
+            let begun = stores.each_ref().map(|store| scope.spawn(|| store.state().unwrap().seed));
+            begun.map(|begun| begun.join().unwrap()).into()
+        });
+        assert!(seeds.iter().all(|seed| *seed == seeds[0]), "{seeds:?}");
+    }
+}
+
+#[test]
 fn a_state_directory_that_others_may_enter_is_refused() {
     let f = fixture();
     for mode in [0o750, 0o701, 0o777] {

@@ -93,7 +93,7 @@ fn a_record_is_withdrawn_and_comes_back_with_all_that_it_had() {
 }
 
 #[test]
-fn what_was_changed_since_it_was_read_stays_and_is_named() {
+fn c21_what_was_changed_since_it_was_read_stays_and_is_named() {
     let changes: [(&str, Change); 5] = [
         ("192.0.2.1 had TTL 120 and has 300", |scene| scene.edit("192.0.2.1", |record| record.ttl = 300)),
         ("192.0.2.2 has another comment: \"mine\"", |scene| {
@@ -122,7 +122,7 @@ fn what_was_changed_since_it_was_read_stays_and_is_named() {
 }
 
 #[test]
-fn what_changed_after_the_last_look_is_seen_in_the_answer() {
+fn c21_what_changed_after_the_last_look_is_seen_in_the_answer() {
     let scene = Scene::start();
     let all = scene.read();
     let first = of(&all, "192.0.2.1");
@@ -137,7 +137,7 @@ fn what_changed_after_the_last_look_is_seen_in_the_answer() {
 }
 
 #[test]
-fn a_change_without_an_answer_is_looked_for_and_made_once() {
+fn c22_a_change_without_an_answer_is_looked_for_and_made_once() {
     for (point, calls) in [(Point::After, 1), (Point::Before, 2)] {
         let scene = Scene::start();
         let all = scene.read();
@@ -199,7 +199,7 @@ fn an_address_comes_back_without_the_tags_that_the_plan_no_longer_takes() {
 }
 
 #[test]
-fn a_token_that_edits_records_is_enough_where_the_zone_is_configured_by_its_id() {
+fn c03_a_token_that_edits_records_is_enough_where_the_zone_is_configured_by_its_id() {
     let scene = Scene::start();
     scene.bench.lab.cloudflare.with(|account| account.zone_read = false);
     let client = scene.bench.client_with(&scene.bench.lab.token, Some(&scene.zone.id), Default::default());

@@ -149,7 +149,7 @@ fn rfc2136_withdraws_and_restores_addresses_with_the_ttl_of_their_rrset() {
 }
 
 #[test]
-fn rfc2136_changes_nothing_if_another_did_even_between_the_last_look_and_the_update() {
+fn c21_rfc2136_changes_nothing_if_another_did_even_between_the_last_look_and_the_update() {
     let scene = Scene::start();
     let all = scene.read();
     let changed = |what: &str| Swap::Changed(what.to_owned());
@@ -191,7 +191,7 @@ fn rfc2136_tells_the_names_own_records_from_those_of_a_wildcard() {
 }
 
 #[test]
-fn rfc2136_looks_for_an_update_that_was_not_answered() {
+fn c22_rfc2136_looks_for_an_update_that_was_not_answered() {
     let scene = Scene::start();
     let all = scene.read();
     scene.next_update(Fault::Lost);
@@ -280,7 +280,7 @@ fn exec_calls_a_program_for_addresses_if_it_is_said_to_have_the_tasks() {
 }
 
 #[test]
-fn exec_looks_for_a_change_whose_program_failed() {
+fn c22_exec_looks_for_a_change_whose_program_failed() {
     let folder = tempfile::tempdir().unwrap();
     let records = folder.path().join("records");
     let text = r#"
