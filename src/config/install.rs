@@ -219,3 +219,11 @@ fn placeholders(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     errors.at(text, what, "{name}, the certificate's name, or {key_type}, such as ecdsa-p256");
     false
 }
+
+impl super::Install {
+    /// Whether processes from before a reload may answer for a moment after it: not where that is a restart, or where the
+    /// server reads its files at each connection. Of an unknown server everything is assumed.
+    pub fn has_old_workers(&self) -> bool {
+        !self.restart && !self.server.is_some_and(|server| server.rereads)
+    }
+}

@@ -250,12 +250,6 @@ pub struct Install {
 }
 
 impl Install {
-    /// Whether processes from before a reload may answer for a moment after it: not where that is a restart, or where the
-    /// server reads its files at each connection. Of an unknown server everything is assumed.
-    pub fn has_old_workers(&self) -> bool {
-        !self.restart && !self.server.is_some_and(|server| server.rereads)
-    }
-
     /// Of all its files.
     pub fn paths(&self) -> impl Iterator<Item = &String> {
         let Self { fullchain, key, chain, combined, forms, .. } = self;

@@ -164,6 +164,8 @@ impl Failover {
     fn renew(&mut self, stop: watch::Receiver<bool>) {
         let Inputs { config, secrets, roots } = self.inputs.borrow_and_update().clone();
         self.config = Arc::clone(&config);
+        // What is being located is of the former configuration.
+        self.locating = JoinSet::new();
         self.context = match Store::open(&config.state_dir) {
             Ok(store) => {
                 let silent = progress::Progress::silent();
@@ -252,7 +254,11 @@ impl Failover {
         };
         let healths: Arc<[Health]> = self.healths.all().into();
         let refused = Arc::new(lock(&self.refused).clone());
-        for (owner, group) in self.groups.clone() {
+        // A group has its mode since it was located; what has been written since counts at once, if it is more cautious.
+        let modes = names(&self.config);
+        let now_written = |group: &Group| group.names.iter().map(|name| modes.get(name).copied()).min().flatten();
+        for (owner, mut group) in self.groups.clone() {
+            group.mode = group.mode.min(now_written(&group).unwrap_or(FailoverMode::Off));
             if !self.stepping.values().any(|stepping| *stepping == owner) {
                 self.decide_one(&context, group, &journal, &healths, &refused);
             }

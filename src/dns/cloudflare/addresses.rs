@@ -65,7 +65,7 @@ struct Extras {
 impl Cloudflare {
     /// The address records and CNAMEs of a name, to be shown.
     pub(super) async fn at_provider(&self, zone: &Zone, name: &str) -> Result<Vec<AtProvider>, DnsError> {
-        let found: Vec<Found> = self.records(segment(&zone.id)?, &[("name", name)]).await?;
+        let found: Vec<Found> = self.records(segment(&zone.id)?, &[("name", name)], false).await?;
         let leads =
             |found: &Found| matches!(found.kind.as_str(), "A" | "AAAA" | "CNAME") && ascii(&found.name) == ascii(name);
         let shown = |found: Found| AtProvider { content: escape(&found.content, 260), proxied: found.proxied };
@@ -90,7 +90,7 @@ impl Cloudflare {
     /// The records of one name.
     async fn found(&self, zone: &Zone, query: &[(&str, &str)], name: &str) -> Result<(Zone, Vec<Found>), DnsError> {
         let read = async |zone: &Zone| -> Result<Vec<Found>, DnsError> {
-            let found: Result<Vec<Found>, DnsError> = self.records(segment(&zone.id)?, query).await;
+            let found: Result<Vec<Found>, DnsError> = self.records(segment(&zone.id)?, query, true).await;
             let mut found = found.map_err(|error| error.in_zone(zone))?;
             found.retain(|found| ascii(&found.name) == ascii(name));
             Ok(found)

@@ -113,11 +113,12 @@ impl Api {
         self.base.host_str().unwrap_or("the DNS provider").to_owned()
     }
 
-    /// All pages of a list.
+    /// All pages of a list. `whole`: a list that does not say how many it has is an error, and not taken for all.
     pub(super) async fn pages<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],
+        whole: bool,
     ) -> Result<Vec<T>, DnsError> {
         let mut all = Vec::new();
         let mut page = 0;
@@ -126,12 +127,12 @@ impl Api {
             let number = page.to_string();
             let query: Vec<(&str, &str)> = query.iter().copied().chain([("page", number.as_str())]).collect();
             let envelope: Envelope<Vec<T>> = self.with_retries(Method::GET, path, &query, None).await?;
-            // Without it nobody knows whether this is all: a record that is overlooked would count as gone.
-            let Some(Paging { total_pages: Some(total_pages) }) = envelope.result_info else {
+            let pages = envelope.result_info.and_then(|paging| paging.total_pages);
+            if whole && pages.is_none() {
                 return Err(self.malformed(200, "a list that does not say how many pages it has").into());
-            };
+            }
             all.extend(envelope.result.unwrap_or_default());
-            if page >= total_pages {
+            if page >= pages.unwrap_or_default() {
                 return Ok(all);
             }
             if page == MOST_PAGES {

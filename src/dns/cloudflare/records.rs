@@ -90,7 +90,7 @@ impl Cloudflare {
         };
         let Ok(id) = segment(&zone) else { return handles };
         let ours: Vec<Found> =
-            self.records(id, &[("type", "TXT"), ("comment.exact", &self.mark)]).await.unwrap_or_default();
+            self.records(id, &[("type", "TXT"), ("comment.exact", &self.mark)], false).await.unwrap_or_default();
         for handle in handles.iter_mut().filter(|handle| handle.zone == zone && handle.record.is_none()) {
             let wanted = TxtRecord { name: handle.name.clone(), value: handle.value.clone() };
             handle.record = ours.iter().find(|found| found.is(&wanted)).map(|found| found.id.clone());
@@ -159,7 +159,7 @@ impl Cloudflare {
             Ok(batch) => batch.posts.unwrap_or_default(),
             // A batch is one transaction: all records exist, or none does. All carry our mark.
             Err(refusal) if refusal.may_have_happened() => {
-                match self.records::<Found>(id, &[("type", "TXT"), ("comment.exact", &self.mark)]).await {
+                match self.records::<Found>(id, &[("type", "TXT"), ("comment.exact", &self.mark)], false).await {
                     Ok(ours) => ours,
                     Err(_) => return copies(refusal.into(), records.len()),
                 }
@@ -187,7 +187,7 @@ impl Cloudflare {
 
     /// The records with our value at this name, whether or not the API quotes or splits it.
     async fn find(&self, zone: &str, name: &str, value: &str) -> Result<Vec<Found>, DnsError> {
-        let mut records: Vec<Found> = self.records(zone, &[("type", "TXT"), ("name", name)]).await?;
+        let mut records: Vec<Found> = self.records(zone, &[("type", "TXT"), ("name", name)], false).await?;
         let wanted = TxtRecord { name: name.to_owned(), value: value.to_owned() };
         records.retain(|record| record.is(&wanted));
         Ok(records)
@@ -198,10 +198,11 @@ impl Cloudflare {
         &self,
         zone: &str,
         query: &[(&str, &str)],
+        whole: bool,
     ) -> Result<Vec<T>, DnsError> {
         let per_page = RECORDS_A_PAGE.to_string();
         let query: Vec<(&str, &str)> = query.iter().copied().chain([("per_page", per_page.as_str())]).collect();
-        self.api.pages(&format!("zones/{zone}/dns_records"), &query).await
+        self.api.pages(&format!("zones/{zone}/dns_records"), &query, whole).await
     }
 
     fn body(&self, record: &TxtRecord) -> Value {

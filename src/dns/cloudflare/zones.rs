@@ -135,7 +135,7 @@ impl Zones {
         let ask = async || {
             let per_page = ZONES_A_PAGE.to_string();
             let query = [("name", name.as_str()), ("per_page", per_page.as_str())];
-            let found: Vec<Found> = self.api.pages("zones", &query).await?;
+            let found: Vec<Found> = self.api.pages("zones", &query, false).await?;
             let found = found.into_iter().filter(|zone| ascii(&zone.name) == name);
             let found: Vec<KnownZone> = found.map(|zone| self.seen(zone)).collect();
             if let [zone] = found.as_slice() {

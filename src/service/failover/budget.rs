@@ -7,7 +7,7 @@ use crate::context::clock;
 /// Calls of providers: Cloudflare takes 1,200 in five minutes, of which renewals need some.
 const MOST_CALLS: i64 = 300;
 const CALLS_A_SECOND: i64 = 2;
-const CALLS_OF_A_STEP: i64 = 6;
+const CALLS_OF_A_STEP: i64 = 8;
 
 /// Calls that may be made now.
 #[derive(Clone, Copy, Debug)]
