@@ -220,7 +220,7 @@ fn placeholders(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     false
 }
 
-impl super::Install {
+impl Install {
     /// Whether processes from before a reload may answer for a moment after it: not where that is a restart, or where the
     /// server reads its files at each connection. Of an unknown server everything is assumed.
     pub fn has_old_workers(&self) -> bool {
