@@ -2,6 +2,7 @@
 
 pub mod absent;
 mod facts;
+mod groups;
 mod prune;
 mod refusals;
 pub mod revert;
@@ -22,6 +23,7 @@ use super::hold::{self, Desired};
 use super::{ServedBy, Wait, disks};
 
 pub(super) use facts::Facts;
+use groups::{Group, Rollouts};
 pub(super) use prune::forget;
 pub use prune::prune;
 use refusals::{attempts, beneath, held_up, hurry, must_travel_alone, refused_until, refusing};
@@ -251,44 +253,6 @@ pub(super) fn decide(facts: &Facts<'_>, deliverable: &[(&Certificate, &Stored)])
         deliver
     });
     (reverts.0.into_iter().chain(rollouts).collect(), waits)
-}
-
-/// Certificates that share a set of nodes travel together.
-#[derive(Default)]
-struct Rollouts<'a> {
-    groups: Vec<Group<'a>>,
-    /// The place of the one that certificates of these nodes share.
-    shared: BTreeMap<&'a [NodeName], usize>,
-}
-
-#[derive(Default)]
-struct Group<'a> {
-    deliver: Deliver,
-    /// Where the task of a node is.
-    places: BTreeMap<&'a NodeName, usize>,
-}
-
-impl<'a> Rollouts<'a> {
-    /// The place of the one for this certificate, which begins with it where there is none.
-    fn of(&mut self, certificate: &'a Certificate, alone: bool) -> usize {
-        let Self { groups, shared } = self;
-        let mut fresh = || {
-            groups.push(Group::default());
-            groups.len() - 1
-        };
-        if alone { fresh() } else { *shared.entry(&certificate.nodes).or_insert_with(fresh) }
-    }
-}
-
-impl<'a> Group<'a> {
-    fn task(&mut self, node: &'a NodeName, before: Before) -> &mut NodeTask {
-        let tasks = &mut self.deliver.nodes;
-        let place = *self.places.entry(node).or_insert_with(|| {
-            tasks.push(NodeTask::new(node.clone(), before));
-            tasks.len() - 1
-        });
-        &mut tasks[place]
-    }
 }
 
 fn canary(config: &Config, deliver: &Deliver) -> Option<NodeName> {

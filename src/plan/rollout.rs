@@ -4,6 +4,7 @@
 //! at once, and each commits as soon as it is prepared and the gate is open.
 
 mod canary;
+mod phases;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -369,39 +370,6 @@ impl Rollout {
                 actions.push(Action::Commit(canary));
             }
         }
-    }
-
-    fn before(&self, name: &NodeName) -> Before {
-        self.node(name).map_or(Before::Silent, |node| node.before)
-    }
-
-    fn phase(&self, name: &NodeName) -> Option<&Phase> {
-        self.node(name).map(|node| &node.phase)
-    }
-
-    fn node(&self, name: &NodeName) -> Option<&Node> {
-        self.nodes.get(*self.places.get(name)?)
-    }
-
-    /// An ended phase is final: an answer that crosses an abort changes nothing.
-    fn set(&mut self, name: &NodeName, phase: Phase) {
-        if let Some(place) = self.places.get(name) {
-            self.change(*place, phase);
-        }
-    }
-
-    fn change(&mut self, place: usize, phase: Phase) {
-        let node = &mut self.nodes[place];
-        if matches!(node.phase, Phase::Ended(_)) {
-            return;
-        }
-        self.tally.leave(place, node);
-        node.phase = phase;
-        self.tally.enter(place, node);
-    }
-
-    fn end(&mut self, name: &NodeName, outcome: Outcome) {
-        self.set(name, Phase::Ended(outcome));
     }
 }
 
