@@ -27,6 +27,8 @@ const MOST_CAA: usize = 50;
 const LONGEST_VALUE: usize = 300;
 /// Levels between a name and the root.
 const MOST_LEVELS: usize = 12;
+/// A label that nobody has.
+const NOBODY: &str = "certd-looks-for-a-wildcard";
 /// For the levels above the name's zone, which rarely have CAA records.
 const ABOVE: Duration = Duration::from_secs(2);
 
@@ -97,6 +99,22 @@ async fn at_resolvers(public: &[SocketAddr], name: &str) -> Vec<ServerAnswer> {
         queries.push(Source::Resolver(*server).query(&owner));
     }
     join_all(queries).await
+}
+
+/// Whether a name has its addresses from a wildcard record alone. Then it has none while a name below it exists, such as
+/// `_acme-challenge.NAME` (RFC 4592 section 2.2.2: an empty non-terminal is no match of a wildcard). Such a wildcard answers for
+/// what is below the name, too; one of the name's own would as well, and then the name's neighbours have no addresses.
+///
+/// # Errors
+/// As [`addresses`].
+pub async fn has_only_a_wildcard(resolvers: &Resolvers, name: &DnsName) -> Result<bool, DnsError> {
+    let Some((_, above)) = name.base().split_once('.') else { return Ok(false) };
+    let names = [name.as_str().to_owned(), format!("{NOBODY}.{name}"), format!("{NOBODY}.{above}")];
+    let shown = names.each_ref().map(|name| addresses(resolvers, name));
+    let [own, below, beside] = shown;
+    let (own, below, beside) = tokio::try_join!(own, below, beside)?;
+    let has_some = |(_, answers): &(Option<String>, Vec<ServerAnswer>)| !union(answers).is_empty();
+    Ok(own.0.is_none() && [&own, &below, &beside].into_iter().all(has_some))
 }
 
 enum Source<'a> {

@@ -28,7 +28,7 @@ pub use cloudflare::{Cloudflare, Settings, malformed_token};
 pub use doh::Doh;
 pub use error::DnsError;
 pub use exec::{Exec, ProgramError};
-pub use inventory::{addresses, in_dns, union};
+pub use inventory::{addresses, has_only_a_wildcard, in_dns, union};
 pub use propagation::{Patience, Propagated, WantedTxt, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Chain, Resolvers, Server, challenge_name};

@@ -177,6 +177,7 @@ codes! {
     DnsNoServers = "dns-no-servers", Failure, Dns, "The zone has no name server with an address";
     DnsServersSilent = "dns-servers-silent", Failure, Dns, "No name server of the zone answers";
     DnsNotSeen = "dns-not-seen", Failure, Dns, "Not every name server shows the TXT record in time";
+    DnsWildcard = "dns-wildcard", Warning, Dns, "A name has its addresses from a wildcard alone, and has none while its challenge's TXT record exists";
     DnsLongAnswer = "dns-long-answer", Warning, Dns, "The TXT records of a name no longer fit into one UDP answer";
     DnsUpdateKeyFile = "dns-update-key-file", Failure, Dns, "The TSIG key file cannot be used";
     DnsUpdateUnreachable = "dns-update-unreachable", Failure, Dns, "The primary name server cannot be reached";

@@ -22,6 +22,20 @@ fn states(report: &Value, area: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+fn a_name_that_a_wildcard_answers_for_is_named_and_one_with_records_of_its_own_is_not() {
+    let lab = Lab::start(Options::nodes(1));
+    lab.write_config("");
+    lab.dns.update(&format!("add {SERVICE}. 1 A 127.0.0.1"));
+    let (_, above) = SERVICE.split_once('.').unwrap();
+    lab.dns.update(&format!("add *.{above}. 1 A 127.0.0.1"));
+    let text = exits(&lab.certd(&["doctor"]), 0);
+    assert!(!text.contains("wildcard"), "it has an address of its own\n{text}");
+    lab.dns.update(&format!("delete {SERVICE}. A"));
+    let text = exits(&lab.certd(&["doctor"]), 3);
+    assert!(text.contains("it has its addresses from a wildcard record alone"), "{text}");
+}
+
+#[test]
 fn before_the_first_issuance_everything_is_tried_and_nothing_is_left_behind() {
     let lab = Lab::start(Options::nodes(2));
     lab.write_config("");

@@ -1,15 +1,22 @@
 //! The DNS provider: whether the token is valid, and whether a record can be created, seen and removed for every name.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt as _};
 use tokio::task::JoinSet;
 
+use crate::cert::DnsName;
 use crate::context::{Context, provider};
+use crate::dns::has_only_a_wildcard;
 use crate::execute::issue;
 use crate::model::{Code, Finding, Observed};
 use crate::report::doctor::{Area, CheckupItem};
 
 use super::missing::Missing;
+
+/// Names looked up at once.
+const NAMES: usize = 16;
 
 pub(crate) async fn look(
     context: &Arc<Context>,
@@ -22,6 +29,8 @@ pub(crate) async fn look(
     if missing.dns() {
         return context.dns.take_warnings().iter().map(of_warning).collect();
     }
+    // Before any TXT record is made: after that such a name has no addresses.
+    let wildcards = of_wildcards(context, observed).await;
     let mut tried = JoinSet::new();
     for name in observed.store.keys().filter(|_| may_write) {
         let Some(certificate) = context.config.certificate(name).cloned() else { continue };
@@ -49,7 +58,7 @@ pub(crate) async fn look(
         let what = "no TXT record was tested: another certd holds the lock, and with it the journal";
         findings.push(CheckupItem::ok(Area::Dns, "the DNS provider", what));
     }
-    findings.extend(warnings.iter().map(of_warning));
+    findings.extend(warnings.iter().chain(&wildcards).map(of_warning));
     let dns_cache = context.store.dns_cache().unwrap_or_default();
     for section in provider::sections_with_tokens(context).filter(|_| !token_refused) {
         let object = provider::key(section, "token_file");
@@ -72,6 +81,24 @@ pub(crate) async fn look(
         findings.push(CheckupItem::ok(Area::Dns, object, what));
     }
     findings
+}
+
+/// Names that vanish for visitors while they are validated. What cannot be looked up is not known to be one.
+async fn of_wildcards(context: &Context, observed: &Observed) -> Vec<Finding> {
+    let Ok((resolvers, _)) = provider::resolvers(context) else { return Vec::new() };
+    let certificates = observed.store.keys().filter_map(|name| context.config.certificate(name));
+    let names: BTreeSet<&DnsName> =
+        certificates.flat_map(|certificate| certificate.names.iter()).filter(|name| !name.is_wildcard()).collect();
+    let asked = stream::iter(names).map(async |name| (name, has_only_a_wildcard(&resolvers, name).await));
+    let asked: Vec<_> = asked.buffered(NAMES).collect().await;
+    let found = asked.into_iter().filter(|(_, found)| matches!(found, Ok(true))).map(|(name, _)| {
+        let what = format!(
+            "it has its addresses from a wildcard record alone, which does not answer for it as long as the TXT record at _acme-challenge.{name} exists (RFC 4592 section 2.2.2): visitors do not find it during each renewal"
+        );
+        let next = format!("give {name} address records of its own, equal to the wildcard's");
+        Finding::for_a_person(Code::DnsWildcard, name, what, next)
+    });
+    found.collect()
 }
 
 fn is_of_token(failure: &Finding) -> bool {

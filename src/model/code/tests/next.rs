@@ -86,6 +86,7 @@ impl Code {
             | Self::DnsUpdateUnreachable
             | Self::DnsUpdateSilent
             | Self::DnsProgramTimeout => "wait: certd tries again by itself",
+            Self::DnsWildcard => "give the name address records of its own",
             Self::DnsNotSeen => "see whether the zone reaches all of its name servers; certd tries again by itself",
             Self::DnsApiRefused | Self::DnsApiStrangeAnswer | Self::DnsUpdateStrangeAnswer | Self::DnsUpdateFailed => {
                 "read the answer; see the provider's status page or the server's log"
