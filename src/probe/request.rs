@@ -248,8 +248,9 @@ fn no_answer(error: hyper::Error) -> HttpError {
         return HttpError::NotHttp(format!("the answer is not HTTP: {}", escape(&error.to_string(), SHOWN)));
     }
     let cause = core::error::Error::source(&error);
-    // rustls' words about an end without a farewell lead to a page for programmers.
-    let is_an_end = |cause: &str| cause.contains("close_notify");
+    // Neither has a code to go by. rustls' words about an end without a farewell lead to a page for programmers; HTTP/2 can
+    // end one request (RFC 9113 section 5.4.2), as nginx's `return 444` does.
+    let is_an_end = |cause: &str| cause.contains("close_notify") || cause.contains("stream error received");
     let words = cause.map_or_else(|| error.to_string(), ToString::to_string);
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_an_end(&words) {
         return HttpError::Closed("without a response");

@@ -100,7 +100,11 @@ fn a_folder_of_this_machine_becomes_a_configuration_a_token_and_a_store() {
     fs::write(etc.join("cloudflare.token"), "another\n").unwrap();
     // A CA and a reload command that certd does not know are not written unseen.
     let unseen = exits(&certd(&[&import[..], &["--yes"]].concat()), 2);
-    assert!(unseen.contains("--yes does not write what certd does not know: the CA https://"), "{unseen}");
+    for words in
+        ["--yes does not write what certd does not know:\n    the CA https://", "/sbin/nginx -s reload\n  next: "]
+    {
+        assert!(unseen.contains(words), "{words:?} in\n{unseen}");
+    }
     let yes = [&import[..], &["--yes", "--accept-unknown"]].concat();
     let refused = exits(&certd(&yes), 2);
     assert!(refused.contains("cloudflare.token: is there already"), "{refused}");
