@@ -39,6 +39,12 @@ impl Healths {
         let (place, now) = (answered.place.clone(), answered.at);
         let known = all.remove(&place);
         let is_new = known.is_none();
+        // The usual case, which a thousand nodes must not make expensive: judging looks at each of them.
+        let was_well = known.as_ref().is_some_and(|known| known.is_well() && known.is_fresh(now));
+        if was_well && answered.answer.is_well() == Some(true) {
+            all.insert(place, health::after(known, answered, thresholds));
+            return HealthChanges { backend: (None, None), of_certificate: Vec::new(), places: Vec::new() };
+        }
         // Its own last answer is news until this one, however old it is; of the others nothing has changed by this.
         if let Some(known) = &known {
             all.insert(place.clone(), Health { stale_at: None, ..known.clone() });

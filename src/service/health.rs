@@ -220,11 +220,14 @@ impl Checks {
         // Its name may have other addresses than before.
         if let Some(first) = answered.first().filter(|_| has_resolved) {
             let places = answered.iter().map(|answered| answered.place.clone()).collect();
-            self.places.insert(key.clone(), places);
+            let before = self.places.insert(key.clone(), places);
+            let is_same = before.as_ref() == self.places.get(key);
             let of = |place: &HealthPlace| {
                 (&place.certificate, &place.node) == (&first.place.certificate, &first.place.node)
             };
-            self.healths.retain(|place| !of(place) || self.is_current(place));
+            if !is_same {
+                self.healths.retain(|place| !of(place) || self.is_current(place));
+            }
         }
         let Some(target) = self.targets.get(key) else { return };
         let (thresholds, good) = (Thresholds::from(&*target.health), &target.health.status);

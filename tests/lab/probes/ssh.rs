@@ -8,6 +8,7 @@ use super::lab::node::NodeOptions;
 use super::lab::printed::exits;
 use super::lab::{Lab, Options, SERVICE};
 use super::{port, served};
+use crate::run::Running;
 
 const OTHER: &str = "www.example.test";
 
@@ -41,6 +42,22 @@ fn a_node_that_only_its_sshd_reaches_is_renewed_proven_and_checked() {
     assert_eq!(served.len(), 1);
     assert_eq!((served[0]["over"].as_str(), served[0]["verdict"].as_str()), (Some("ssh"), Some("ok")), "{served:?}");
     assert_eq!(lab.nodes[0].tls_connections(), 0, "nothing else was asked");
+}
+
+#[test]
+fn health_through_ssh_logs_in_anew_in_each_round_and_outlives_a_failure_of_one() {
+    let (mut lab, port) = inside("", "");
+    exits(&lab.certd(&["renew"]), 0);
+    let end = "[run]\ncheck_every = \"1h\"\n[health]\ninterval = \"1s\"\nstatus = [200]\n".to_owned();
+    lab.write_config_with(&ConfigText { end, ..ConfigText::default() });
+    probed(&lab, port, "");
+    let mut running = Running::start(&lab, &[]);
+    running.hear("READY=1");
+    lab.nodes[0].stop_sshd();
+    running.wait_for_line(&format!("edge: health of {SERVICE} is unknown"));
+    lab.nodes[0].start_sshd();
+    running.wait_for_line(&format!("health of {SERVICE} is ok"));
+    running.ends(0);
 }
 
 #[test]
